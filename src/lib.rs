@@ -1,2 +1,8 @@
-//! Skeleton.
+//! The zzdot appliance: a DNS resolver or forwarder that names itself, publishes who it is in
+//! two signed zones, and serves plain DNS and DNS over TLS.
+//!
+//! A query's way: the front takes it from a socket, decides what may be answered at once, and
+//! hands the rest to a [`resolve::Source`]. The binary is a thin wrapper around this library.
 #![forbid(unsafe_code)]
+
+pub mod resolve;
