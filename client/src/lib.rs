@@ -1,2 +1,5 @@
-//! Skeleton.
+//! How a zzdot resolver is discovered, judged, remembered and reached.
 #![forbid(unsafe_code)]
+
+pub mod config_file;
+pub mod control;
