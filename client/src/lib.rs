@@ -3,3 +3,6 @@
 
 pub mod config_file;
 pub mod control;
+
+// Without IO: messages and a clock in, questions and verdicts out.
+pub mod wire;

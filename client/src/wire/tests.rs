@@ -1,0 +1,493 @@
+#![allow(clippy::unwrap_used)]
+
+use std::str::FromStr;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::{A, CNAME, MX, NULL};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use proptest::prelude::*;
+
+use super::*;
+
+fn name(text: &str) -> Name {
+    Name::from_str(text).unwrap()
+}
+
+fn asked(text: &str, qtype: RecordType, edns: Option<&Edns>) -> Vec<u8> {
+    let flags = QuestionFlags {
+        rd: true,
+        cd: true,
+        ad: false,
+    };
+    question(0x1234, &name(text), qtype, flags, edns)
+}
+
+fn response_to(query: &[u8], answers: &[Record]) -> Vec<u8> {
+    let query = Message::from_vec(query).unwrap();
+    let mut response = Message::response(query.metadata.id, query.metadata.op_code);
+    response.queries = query.queries.clone();
+    response.answers = answers.to_vec();
+    response.to_vec().unwrap()
+}
+
+fn cname(owner: &str, target: &str) -> Record {
+    Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name(target))))
+}
+
+fn address(owner: &str) -> Record {
+    Record::from_rdata(name(owner), 60, RData::A(A::new(192, 0, 2, 1)))
+}
+
+fn chain(query: &[u8], answers: &[Record]) -> Result<(), ChainError> {
+    let response = response_to(query, answers);
+    answer_chain_ok(
+        &View::parse(query).unwrap(),
+        &View::parse(&response).unwrap(),
+    )
+}
+
+#[test]
+fn a_question_reads_back_as_it_was_asked() {
+    let edns = Edns {
+        options: vec![(10, vec![1; 8])],
+        ..Edns::plain(true)
+    };
+    let message = asked("Example.ORG.", RecordType::AAAA, Some(&edns));
+    let view = View::parse(&message).unwrap();
+    view.check().unwrap();
+    assert_eq!(view.id(), 0x1234);
+    assert!(view.recursion_desired() && view.checking_disabled());
+    assert!(!view.is_response() && !view.authentic_data() && !view.truncated());
+    let question = view.question().unwrap();
+    assert_eq!(question.wire_name, b"\x07Example\x03ORG\x00");
+    assert_eq!((question.qtype, question.qclass), (28, 1));
+    assert_eq!(view.edns().unwrap().unwrap().to_edns(), edns);
+}
+
+#[test]
+fn an_answer_needs_the_same_id_opcode_and_question() {
+    let query = asked("example.org.", RecordType::A, None);
+    let response = response_to(&query, &[address("example.org.")]);
+    let matches = |response: &[u8]| {
+        answers(
+            &View::parse(&query).unwrap(),
+            &View::parse(response).unwrap(),
+        )
+    };
+    assert!(matches(&response));
+    for (offset, mask) in [
+        (0, 1),
+        (1, 1),
+        (2, 0x80),
+        (2, 0x08),
+        (13, 1),
+        (26, 1),
+        (28, 2),
+    ] {
+        let mut other = response.clone();
+        other[offset] ^= mask;
+        assert!(!matches(&other), "byte {offset} does not matter");
+    }
+    let mut upper = response.clone();
+    upper[13] ^= 0x20;
+    assert!(matches(&upper));
+    assert!(!answers_exactly(
+        &View::parse(&query).unwrap(),
+        &View::parse(&upper).unwrap()
+    ));
+    assert!(restore_case(
+        &mut upper,
+        &View::parse(&query).unwrap().question().unwrap()
+    ));
+    assert_eq!(upper, response);
+}
+
+#[test]
+fn a_pointer_must_lead_backwards() {
+    let mut message = asked("a.", RecordType::A, None);
+    message[12] = 0xC0;
+    message[13] = 12;
+    assert_eq!(View::parse(&message).err(), Some(WireError::Pointer));
+    message[13] = 40;
+    assert_eq!(View::parse(&message).err(), Some(WireError::Pointer));
+    message[12] = 0x80;
+    assert_eq!(View::parse(&message).err(), Some(WireError::LabelKind));
+}
+
+#[test]
+fn a_name_of_255_bytes_passes_and_one_of_256_does_not() {
+    let build = |last: usize| {
+        let mut message = asked(".", RecordType::A, None);
+        let tail = message.split_off(12);
+        for length in [63, 63, 63, last] {
+            message.push(length as u8);
+            message.resize(message.len() + length, b'x');
+        }
+        message.extend_from_slice(&tail);
+        message
+    };
+    assert!(View::parse(&build(61)).is_ok());
+    assert_eq!(View::parse(&build(62)).err(), Some(WireError::NameTooLong));
+}
+
+#[test]
+fn lying_opt_records_are_named() {
+    let whole = asked("a.", RecordType::A, Some(&Edns::plain(true)));
+    let opt = whole[19..].to_vec();
+    let error = |message: &[u8]| View::parse(message).unwrap().edns().err();
+
+    let mut twice = whole.clone();
+    twice.extend_from_slice(&opt);
+    twice[11] = 2;
+    assert_eq!(error(&twice), Some(WireError::OptTwice));
+
+    let mut misplaced = whole.clone();
+    misplaced[7] = 1;
+    misplaced[11] = 0;
+    assert_eq!(error(&misplaced), Some(WireError::OptMisplaced));
+
+    let mut owned = asked("a.", RecordType::A, None);
+    owned.extend_from_slice(&[0xC0, 12]);
+    owned.extend_from_slice(&opt[1..]);
+    owned[11] = 1;
+    assert_eq!(error(&owned), Some(WireError::OptOwner));
+
+    let mut cut = whole.clone();
+    let length_at = cut.len() - 1;
+    cut[length_at] = 4;
+    assert_eq!(error(&cut), Some(WireError::RecordCut));
+    cut.extend_from_slice(&[0, 10, 0, 1]);
+    assert_eq!(error(&cut), Some(WireError::OptionCut));
+}
+
+#[test]
+fn an_opt_record_in_the_middle_comes_out_and_pointers_still_lead_to_their_names() {
+    let query = asked("example.org.", RecordType::MX, None);
+    let mut response = response_to(&query, &[]);
+    Edns::plain(true).emit(&mut response).unwrap();
+    // mail.example.org A, then www.mail.example.org A by a pointer across the OPT record.
+    let first = response.len();
+    response.extend_from_slice(b"\x04mail\xC0\x0C");
+    response.extend_from_slice(&[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+    response.extend_from_slice(b"\x03www");
+    response.extend_from_slice(&(0xC000 | first as u16).to_be_bytes());
+    response.extend_from_slice(&[0, 15, 0, 1, 0, 0, 0, 60, 0, 4, 0, 10]);
+    response.extend_from_slice(&(0xC000 | first as u16).to_be_bytes());
+    response[11] = 3;
+    let before = Message::from_vec(&response).unwrap();
+
+    for edns in [None, Some(Edns::plain(false))] {
+        let changed = with_edns(&response, edns.as_ref()).unwrap();
+        View::parse(&changed).unwrap().check().unwrap();
+        let after = Message::from_vec(&changed).unwrap();
+        assert_eq!(after.additionals, before.additionals);
+        assert_eq!(after.edns.is_some(), edns.is_some());
+    }
+    let RData::MX(MX { exchange, .. }) = &before.additionals[1].data else {
+        panic!("{before:?}");
+    };
+    assert_eq!(*exchange, name("mail.example.org."));
+}
+
+#[test]
+fn a_signed_message_is_not_changed() {
+    let mut message = asked("a.", RecordType::A, None);
+    message.extend_from_slice(&[0, 0, 250, 0, 255, 0, 0, 0, 0, 0, 0]);
+    message[11] = 1;
+    assert_eq!(with_edns(&message, None), Err(WireError::Signed));
+    let before = message.clone();
+    assert_eq!(pad(&mut message, 128), Err(WireError::Signed));
+    assert_eq!(message, before);
+}
+
+#[test]
+fn padding_reaches_the_block_replaces_itself_and_keeps_other_options() {
+    let edns = Edns {
+        options: vec![(PADDING_OPTION, vec![0; 7]), (10, vec![9; 8])],
+        ..Edns::plain(true)
+    };
+    let mut message = asked("example.org.", RecordType::A, Some(&edns));
+    pad(&mut message, 128).unwrap();
+    assert_eq!(message.len(), 128);
+    let once = message.clone();
+    pad(&mut message, 128).unwrap();
+    assert_eq!(message, once);
+    let view = View::parse(&message).unwrap();
+    let found = view.edns().unwrap().unwrap();
+    assert_eq!(found.option(10), Some([9; 8].as_slice()));
+    assert!(found.dnssec_ok);
+    assert!(
+        found
+            .option(PADDING_OPTION)
+            .unwrap()
+            .iter()
+            .all(|&b| b == 0)
+    );
+    pad(&mut message, 468).unwrap();
+    assert_eq!(message.len(), 468);
+}
+
+#[test]
+fn a_message_near_the_limit_is_padded_only_as_far_as_it_goes() {
+    let query = asked("example.org.", RecordType::NULL, None);
+    let record = |length: usize| {
+        let data = RData::NULL(NULL::with(vec![0; length]));
+        Record::from_rdata(name("example.org."), 0, data)
+    };
+    let room = 65_535 - 29 - 12;
+    let mut message = response_to(&query, &[record(room - 20)]);
+    pad(&mut message, 468).unwrap();
+    assert_eq!(message.len(), 65_535);
+    let mut full = response_to(&query, &[record(room - 3)]);
+    assert_eq!(pad(&mut full, 468), Err(WireError::TooLong));
+}
+
+#[test]
+fn a_refusal_echoes_the_question_and_speaks_edns_only_to_who_does() {
+    let bare = asked("Example.org.", RecordType::A, None);
+    let reply = error_reply(&bare, 2, Some((9, "why"))).unwrap();
+    let view = View::parse(&reply).unwrap();
+    view.check().unwrap();
+    assert!(answers_exactly(&View::parse(&bare).unwrap(), &view));
+    assert_eq!(view.rcode(), 2);
+    assert!(view.edns().unwrap().is_none());
+
+    let query = asked("Example.org.", RecordType::A, Some(&Edns::plain(true)));
+    let reply = error_reply(&query, 16, Some((9, "why"))).unwrap();
+    let view = View::parse(&reply).unwrap();
+    view.check().unwrap();
+    let edns = view.edns().unwrap().unwrap();
+    assert_eq!((view.rcode(), edns.extended_rcode), (0, 1));
+    assert!(edns.dnssec_ok);
+    assert_eq!(edns.option(15), Some(b"\x00\x09why".as_slice()));
+
+    assert_eq!(error_reply(&reply, 2, None), None);
+    assert_eq!(error_reply(&query[..11], 2, None), None);
+    let header_only = error_reply(&query[..14], 1, None).unwrap();
+    assert_eq!(header_only.len(), HEADER_BYTES);
+}
+
+#[test]
+fn a_long_answer_is_cut_to_header_question_and_opt() {
+    let query = asked("example.org.", RecordType::A, None);
+    let records = vec![address("example.org."); 60];
+    let response = with_edns(&response_to(&query, &records), Some(&Edns::plain(true))).unwrap();
+    assert_eq!(truncate(&response, 1232), response);
+    let cut = truncate(&response, 512);
+    let view = View::parse(&cut).unwrap();
+    view.check().unwrap();
+    assert!(view.truncated() && answers(&View::parse(&query).unwrap(), &view));
+    assert_eq!(view.counts().answers, 0);
+    assert!(view.edns().unwrap().unwrap().dnssec_ok);
+}
+
+#[test]
+fn only_what_the_question_leads_to_is_an_answer() {
+    let query = asked("a.test.", RecordType::A, None);
+    let good = [
+        cname("a.test.", "b.test."),
+        cname("B.test.", "c.example."),
+        address("c.example."),
+    ];
+    assert_eq!(chain(&query, &good), Ok(()));
+    assert_eq!(chain(&query, &[]), Ok(()));
+    assert_eq!(
+        chain(&query, &[address("b.test.")]),
+        Err(ChainError::OffChain)
+    );
+    assert_eq!(
+        chain(&query, &[good[0].clone(), address("bank.example.")]),
+        Err(ChainError::OffChain)
+    );
+    let text = Record::from_rdata(name("a.test."), 60, RData::NULL(NULL::with(vec![1])));
+    assert_eq!(chain(&query, &[text]), Err(ChainError::OtherType));
+    assert_eq!(
+        chain(
+            &query,
+            &[cname("a.test.", "b.test."), cname("b.test.", "a.test.")]
+        ),
+        Err(ChainError::TooLong)
+    );
+    let endless: Vec<_> = (0..MAX_CHAIN_LINKS + 1)
+        .map(|i| {
+            let owner = if i == 0 {
+                "a.test.".into()
+            } else {
+                format!("n{i}.test.")
+            };
+            cname(&owner, &format!("n{}.test.", i + 1))
+        })
+        .collect();
+    assert_eq!(chain(&query, &endless), Err(ChainError::TooLong));
+    assert_eq!(chain(&query, &endless[..MAX_CHAIN_LINKS]), Ok(()));
+}
+
+#[test]
+fn a_dname_above_the_question_leads_on() {
+    let query = asked("x.y.test.", RecordType::A, None);
+    let dname = |owner: &str| {
+        let mut data = vec![];
+        for label in name("other.example.").iter() {
+            data.push(label.len() as u8);
+            data.extend_from_slice(label);
+        }
+        data.push(0);
+        Record::from_rdata(
+            name(owner),
+            60,
+            RData::Unknown {
+                code: RecordType::from(39),
+                rdata: NULL::with(data),
+            },
+        )
+    };
+    let with = |above: &str| {
+        [
+            dname(above),
+            cname("x.y.test.", "x.other.example."),
+            address("x.other.example."),
+        ]
+    };
+    assert_eq!(chain(&query, &with("y.test.")), Ok(()));
+    assert_eq!(
+        chain(&query, &[dname("y.test."), address("x.other.example.")]),
+        Ok(())
+    );
+    assert_eq!(chain(&query, &with("z.test.")), Err(ChainError::OffChain));
+    assert_eq!(chain(&query, &with("x.y.test.")), Err(ChainError::OffChain));
+}
+
+/// Names, mostly related to one another so that compression has work.
+fn any_name() -> impl Strategy<Value = Name> {
+    proptest::collection::vec("[a-cA-C]{1,5}", 0..5)
+        .prop_map(|labels| Name::from_labels(labels.iter().map(|l| l.as_bytes())).unwrap())
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    (any_name(), any_name(), any::<u32>(), 0..5u8).prop_map(|(owner, target, ttl, kind)| {
+        let data = match kind {
+            0 => RData::A(A::new(192, 0, 2, 1)),
+            1 => RData::CNAME(CNAME(target)),
+            2 => RData::MX(MX::new(7, target)),
+            3 => RData::SOA(hickory_proto::rr::rdata::SOA::new(
+                target.clone(),
+                target,
+                1,
+                2,
+                3,
+                4,
+                5,
+            )),
+            _ => RData::NULL(NULL::with(vec![0xC0; 9])),
+        };
+        Record::from_rdata(owner, ttl, data)
+    })
+}
+
+prop_compose! {
+    fn any_message()(
+        asked in any_name(),
+        id in any::<u16>(),
+        answers in proptest::collection::vec(any_record(), 0..6),
+        authorities in proptest::collection::vec(any_record(), 0..3),
+        additionals in proptest::collection::vec(any_record(), 0..3),
+        edns in any::<bool>(),
+    ) -> Vec<u8> {
+        let mut message = Message::response(id, hickory_proto::op::OpCode::Query);
+        message.queries = vec![hickory_proto::op::Query::query(asked, RecordType::A)];
+        message.answers = answers;
+        message.authorities = authorities;
+        message.additionals = additionals;
+        let bytes = message.to_vec().unwrap();
+        if edns { with_edns(&bytes, Some(&Edns::plain(true))).unwrap() } else { bytes }
+    }
+}
+
+/// Runs everything that looks at a message.
+fn exercise(bytes: &[u8]) {
+    let _ = error_reply(bytes, 1, Some((0, "text")));
+    let _ = truncate(bytes, 100);
+    for edns in [None, Some(Edns::plain(true))] {
+        if let Ok(changed) = with_edns(bytes, edns.as_ref()) {
+            View::parse(&changed).unwrap().check().unwrap();
+        }
+    }
+    let mut padded = bytes.to_vec();
+    if pad(&mut padded, 128).is_ok() {
+        View::parse(&padded).unwrap().check().unwrap();
+        assert!(padded.len().is_multiple_of(128) || padded.len() == MAX_MESSAGE_BYTES);
+    } else {
+        assert_eq!(padded, bytes);
+    }
+    if let Ok(view) = View::parse(bytes) {
+        let _ = view.check();
+        let _ = view.edns();
+        let _ = answer_chain_ok(&view, &view);
+        assert!(view.records().count() <= bytes.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        exercise(&bytes);
+    }
+
+    #[test]
+    fn spoilt_messages_never_panic(
+        mut bytes in any_message(),
+        hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        keep in any::<prop::sample::Index>(),
+    ) {
+        for (at, value) in hits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        exercise(&bytes);
+        bytes.truncate(keep.index(bytes.len() + 1));
+        exercise(&bytes);
+    }
+
+    #[test]
+    fn valid_messages_read_as_hickory_reads_them(bytes in any_message()) {
+        let theirs = Message::from_vec(&bytes).unwrap();
+        let view = View::parse(&bytes).unwrap();
+        view.check().unwrap();
+        let question = view.question().unwrap();
+        prop_assert_eq!(question.wire_name, wire(theirs.queries[0].name()));
+        let ours: Vec<_> = view.records().map(Result::unwrap).filter(|r| r.rtype != 41).collect();
+        let all: Vec<_> = theirs.all_sections().collect();
+        prop_assert_eq!(ours.len(), all.len());
+        for (ours, theirs) in ours.iter().zip(all) {
+            prop_assert_eq!(ours.owner.to_wire(), wire(&theirs.name));
+            prop_assert_eq!(ours.rtype, u16::from(theirs.record_type()));
+            prop_assert_eq!(ours.ttl, theirs.ttl);
+        }
+        prop_assert_eq!(view.edns().unwrap().is_some(), theirs.edns.is_some());
+    }
+
+    #[test]
+    fn changing_the_opt_record_changes_nothing_else(bytes in any_message()) {
+        let before = Message::from_vec(&bytes).unwrap();
+        let bare = with_edns(&bytes, None).unwrap();
+        let again = with_edns(&bare, Some(&Edns::plain(true))).unwrap();
+        let mut padded = bytes.clone();
+        pad(&mut padded, 128).unwrap();
+        for changed in [&bare, &again, &padded] {
+            let after = Message::from_vec(changed).unwrap();
+            prop_assert_eq!(&after.answers, &before.answers);
+            prop_assert_eq!(&after.authorities, &before.authorities);
+            prop_assert_eq!(&after.additionals, &before.additionals);
+        }
+    }
+}
+
+fn wire(name: &Name) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for label in name.iter() {
+        wire.push(label.len() as u8);
+        wire.extend_from_slice(label);
+    }
+    wire.push(0);
+    wire
+}
