@@ -1,0 +1,491 @@
+//! The files of an identity.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `name` | the resolver's name |
+//! | `certificate.pem`, `tls-key.pem` | the TLS certificate and its key |
+//! | `name-ksk.pem`, `name-zsk.pem` | keys of the zone `NAME` |
+//! | `anchor-ksk.pem`, `anchor-zsk.pem` | active keys of `resolver-name.arpa` |
+//! | `anchor-standby.pem` | stand-by KSK; may be kept off the machine |
+//! | `*.dnskey` | the public half of the key of the same name, as a DNSKEY record |
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use hickory_proto::dnssec::rdata::DNSKEY;
+use hickory_proto::dnssec::{PublicKey, PublicKeyBuf};
+use hickory_proto::rr::Name;
+use nix::fcntl::{Flock, FlockArg};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+
+use crate::certificate::{Certificate, CertificateError};
+use crate::durable::{self, check_private, create_exclusive, sync_folder};
+use crate::identity::{Identity, IdentityError, ZoneKeys};
+use crate::keys::{ALGORITHM, KSK_FLAGS, ZSK_FLAGS, ZoneKey};
+use crate::name::ResolverName;
+use crate::owners::anchor_zone;
+use crate::pem;
+
+/// The certificate's file.
+pub const CERTIFICATE: &str = "certificate.pem";
+/// The TLS key's file.
+pub const TLS_KEY: &str = "tls-key.pem";
+/// The stand-by KSK's private half: the one file that may be missing.
+pub const STANDBY_KEY: &str = "anchor-standby.pem";
+
+const NAME: &str = "name";
+const NAME_KSK: &str = "name-ksk";
+const NAME_ZSK: &str = "name-zsk";
+const ANCHOR_KSK: &str = "anchor-ksk";
+const ANCHOR_ZSK: &str = "anchor-zsk";
+const ANCHOR_STANDBY: &str = "anchor-standby";
+
+/// No file of an identity is larger; a larger one is not read.
+const MAX_FILE_OCTETS: u64 = 16 * 1024;
+
+/// Time-to-live written to `*.dnskey` files; nobody caches a file.
+const FILE_TTL: u32 = 3600;
+
+/// Writes a whole identity to `dir`, or nothing.
+pub(crate) fn write(identity: &Identity, dir: &Path) -> Result<(), IdentityError> {
+    let unwritable = |path: &Path, source: io::Error| IdentityError::Unwritable {
+        path: path.to_owned(),
+        source,
+    };
+    let parent = durable::parent(dir);
+    durable::create_folders(parent).map_err(|error| unwritable(parent, error))?;
+    let prefix = building_prefix(dir);
+    sweep(parent, &prefix);
+    let building = tempfile::Builder::new()
+        .prefix(&prefix)
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(parent)
+        .map_err(|error| unwritable(parent, error))?;
+    // Held while the folder is being filled, so that nobody else sweeps it away.
+    let _lock = lock(building.path()).map_err(|error| unwritable(building.path(), error))?;
+    for (file, contents) in contents(identity) {
+        let path = building.path().join(file);
+        create_exclusive(&path, contents.as_bytes(), 0o600)
+            .map_err(|error| unwritable(&path, error))?;
+    }
+    sync_folder(building.path()).map_err(|error| unwritable(building.path(), error))?;
+    // Atomic, and fails when `dir` is there and not empty: an identity is never replaced.
+    fs::rename(building.path(), dir).map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+            IdentityError::Exists(dir.to_owned())
+        }
+        _ => unwritable(dir, error),
+    })?;
+    let _moved = building.keep();
+    sync_folder(parent).map_err(|error| unwritable(parent, error))
+}
+
+/// Reads and checks the identity in `dir`.
+pub(crate) fn read(dir: &Path) -> Result<Identity, IdentityError> {
+    if !dir.is_dir() {
+        return Err(IdentityError::Missing(dir.to_owned()));
+    }
+    check_private(dir)?;
+    let folder = Folder(dir);
+    let name = folder.name()?;
+    let tls_key = folder.private_key(TLS_KEY)?;
+    let certificate = folder.certificate(&name, &tls_key)?;
+    let name_keys = ZoneKeys {
+        ksk: folder.zone_key(NAME_KSK, name.as_name(), KSK_FLAGS)?,
+        zsk: folder.zone_key(NAME_ZSK, name.as_name(), ZSK_FLAGS)?,
+    };
+    let anchor_keys = ZoneKeys {
+        ksk: folder.zone_key(ANCHOR_KSK, &anchor_zone(), KSK_FLAGS)?,
+        zsk: folder.zone_key(ANCHOR_ZSK, &anchor_zone(), ZSK_FLAGS)?,
+    };
+    let standby = folder.dnskey(ANCHOR_STANDBY, &anchor_zone(), KSK_FLAGS)?;
+    if standby == *anchor_keys.ksk.dnskey() {
+        return Err(IdentityError::Mismatch {
+            path: dir.join(dnskey_file(ANCHOR_STANDBY)),
+            other: dir.join(dnskey_file(ANCHOR_KSK)),
+            what: "the stand-by key must be another one than the active".to_owned(),
+        });
+    }
+    let standby_key = match dir.join(STANDBY_KEY).try_exists() {
+        Ok(false) => None,
+        _ => Some(folder.zone_key(ANCHOR_STANDBY, &anchor_zone(), KSK_FLAGS)?),
+    };
+    Ok(Identity {
+        name,
+        certificate,
+        tls_key,
+        name_keys,
+        anchor_keys,
+        standby,
+        standby_key,
+    })
+}
+
+/// Each file of an identity with its contents.
+fn contents(identity: &Identity) -> Vec<(String, String)> {
+    let private =
+        |der: &PrivatePkcs8KeyDer<'_>| pem::encode(pem::PRIVATE_KEY, der.secret_pkcs8_der());
+    let mut files = vec![
+        (NAME.to_owned(), format!("{}\n", identity.name)),
+        (TLS_KEY.to_owned(), private(&identity.tls_key)),
+        (
+            CERTIFICATE.to_owned(),
+            pem::encode(pem::CERTIFICATE, identity.certificate.der()),
+        ),
+    ];
+    let name = identity.name.as_name();
+    let anchor = &anchor_zone();
+    let zone_keys = [
+        (NAME_KSK, name, Some(&identity.name_keys.ksk)),
+        (NAME_ZSK, name, Some(&identity.name_keys.zsk)),
+        (ANCHOR_KSK, anchor, Some(&identity.anchor_keys.ksk)),
+        (ANCHOR_ZSK, anchor, Some(&identity.anchor_keys.zsk)),
+        (ANCHOR_STANDBY, anchor, identity.standby_key.as_ref()),
+    ];
+    for (stem, owner, key) in zone_keys {
+        let public = key.map_or(&identity.standby, ZoneKey::dnskey);
+        files.push((dnskey_file(stem), dnskey_text(owner, public)));
+        if let Some(key) = key {
+            files.push((key_file(stem), private(key.pkcs8())));
+        }
+    }
+    files
+}
+
+/// A folder that is known to be private, and the reading of its files.
+struct Folder<'a>(&'a Path);
+
+impl Folder<'_> {
+    fn name(&self) -> Result<ResolverName, IdentityError> {
+        let text = self.text(NAME)?;
+        let malformed = |what: String| self.malformed(NAME, what);
+        let line = text
+            .strip_suffix('\n')
+            .ok_or_else(|| malformed("does not end with a line's end".to_owned()))?;
+        line.parse().map_err(|error| malformed(format!("{error}")))
+    }
+
+    fn certificate(
+        &self,
+        name: &ResolverName,
+        key: &PrivatePkcs8KeyDer<'_>,
+    ) -> Result<Certificate, IdentityError> {
+        let der = pem::certificate(self.text(CERTIFICATE)?.as_bytes())
+            .ok_or_else(|| self.malformed(CERTIFICATE, "is not one certificate in PEM"))?;
+        let certificate = Certificate::from_der(der)
+            .map_err(|error| self.malformed(CERTIFICATE, error.to_string()))?;
+        certificate.check(name, key).map_err(|error| {
+            let mismatch = |other: &str| IdentityError::Mismatch {
+                path: self.path(CERTIFICATE),
+                other: self.path(other),
+                what: error.to_string(),
+            };
+            match error {
+                CertificateError::OtherName(_) => mismatch(NAME),
+                CertificateError::OtherKey => mismatch(TLS_KEY),
+                CertificateError::Key => self.malformed(TLS_KEY, error.to_string()),
+                _ => self.malformed(CERTIFICATE, error.to_string()),
+            }
+        })?;
+        Ok(certificate)
+    }
+
+    fn zone_key(&self, stem: &str, owner: &Name, flags: u16) -> Result<ZoneKey, IdentityError> {
+        let private = self.private_key(&key_file(stem))?;
+        let key = ZoneKey::from_pkcs8(flags, private)
+            .map_err(|error| self.malformed(&key_file(stem), error.to_string()))?;
+        if *key.dnskey() != self.dnskey(stem, owner, flags)? {
+            return Err(IdentityError::Mismatch {
+                path: self.path(&key_file(stem)),
+                other: self.path(&dnskey_file(stem)),
+                what: "the private key is not that of the DNSKEY".to_owned(),
+            });
+        }
+        Ok(key)
+    }
+
+    fn private_key(&self, file: &str) -> Result<PrivatePkcs8KeyDer<'static>, IdentityError> {
+        pem::private_key(self.text(file)?.as_bytes())
+            .ok_or_else(|| self.malformed(file, "is not one PKCS#8 key in PEM"))
+    }
+
+    /// Accepts the very text that is written, nothing else.
+    fn dnskey(&self, stem: &str, owner: &Name, flags: u16) -> Result<DNSKEY, IdentityError> {
+        let file = dnskey_file(stem);
+        let text = self.text(&file)?;
+        let key = text
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .and_then(|base64| BASE64.decode(base64.as_bytes()).ok())
+            .map(|key| DNSKEY::with_flags(flags, PublicKeyBuf::new(key, ALGORITHM)));
+        match key {
+            Some(key) if dnskey_text(owner, &key) == text => Ok(key),
+            _ => Err(self.malformed(
+                &file,
+                format!("is not the record `{owner} {FILE_TTL} IN DNSKEY {flags} 3 13 KEY`"),
+            )),
+        }
+    }
+
+    fn text(&self, file: &str) -> Result<String, IdentityError> {
+        let path = self.path(file);
+        if matches!(path.try_exists(), Ok(false)) {
+            return Err(IdentityError::Missing(path));
+        }
+        check_private(&path)?;
+        let unreadable = |source| IdentityError::Unreadable {
+            path: path.clone(),
+            source,
+        };
+        let octets = fs::metadata(&path).map_err(unreadable)?.len();
+        if octets > MAX_FILE_OCTETS {
+            return Err(self.malformed(
+                file,
+                format!("has {octets} octets, too many for such a file"),
+            ));
+        }
+        let contents = fs::read(&path).map_err(unreadable)?;
+        String::from_utf8(contents).map_err(|_| self.malformed(file, "is not text"))
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    fn malformed(&self, file: &str, what: impl Into<String>) -> IdentityError {
+        IdentityError::Malformed {
+            path: self.path(file),
+            what: what.into(),
+        }
+    }
+}
+
+fn key_file(stem: &str) -> String {
+    format!("{stem}.pem")
+}
+
+fn dnskey_file(stem: &str) -> String {
+    format!("{stem}.dnskey")
+}
+
+fn dnskey_text(owner: &Name, key: &DNSKEY) -> String {
+    format!(
+        "{} {FILE_TTL} IN DNSKEY {} 3 {} {}\n",
+        owner.to_ascii(),
+        key.flags(),
+        u8::from(key.public_key().algorithm()),
+        BASE64.encode(key.public_key().public_bytes())
+    )
+}
+
+/// What folders under construction are called; they stand beside the identity's place, since only
+/// a rename within a file system is atomic.
+fn building_prefix(dir: &Path) -> String {
+    let stem = dir.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{stem}.new-")
+}
+
+/// Removes what a crash left behind. Whoever is still building holds a lock.
+fn sweep(parent: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(prefix);
+        if ours
+            && check_private(&entry.path()).is_ok()
+            && let Ok(_lock) = lock(&entry.path())
+        {
+            // It stays when it cannot be removed: it is in nobody's way, and private.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn lock(folder: &Path) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(folder)?, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, errno)| io::Error::from(errno))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ring::rand::SystemRandom;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::durable::PrivacyError;
+
+    struct Lab {
+        folder: TempDir,
+        dir: PathBuf,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = folder.path().join("identity");
+            Self { folder, dir }
+        }
+
+        fn create(&self) -> Result<Identity, IdentityError> {
+            let suffix = Name::from_ascii("zz.").unwrap();
+            Identity::create(&self.dir, &suffix, &SystemRandom::new())
+        }
+
+        fn load(&self) -> Result<Identity, IdentityError> {
+            Identity::load(&self.dir)
+        }
+
+        fn files(&self) -> Vec<PathBuf> {
+            let entries = fs::read_dir(&self.dir).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect()
+        }
+    }
+
+    #[test]
+    fn what_is_created_is_loaded() {
+        let lab = Lab::new();
+        assert!(!Identity::exists(&lab.dir).unwrap());
+        let created = lab.create().unwrap();
+        assert!(Identity::exists(&lab.dir).unwrap());
+        let loaded = lab.load().unwrap();
+        assert_eq!(loaded.name(), created.name());
+        assert_eq!(loaded.certificate(), created.certificate());
+        assert_eq!(loaded.trust_anchor(), created.trust_anchor());
+        assert_eq!(contents(&loaded), contents(&created));
+    }
+
+    #[test]
+    fn an_identity_is_private_and_nothing_is_left_beside_it() {
+        let lab = Lab::new();
+        lab.create().unwrap();
+        for file in lab.files() {
+            assert_eq!(
+                fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
+        check_private(&lab.dir).unwrap();
+        assert_eq!(fs::read_dir(lab.folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_existing_identity_is_never_replaced_even_a_damaged_one() {
+        let lab = Lab::new();
+        let first = lab.create().unwrap();
+        assert!(matches!(lab.create(), Err(IdentityError::Exists(_))));
+        assert_eq!(lab.load().unwrap().name(), first.name());
+        for file in lab.files().split_off(1) {
+            fs::remove_file(file).unwrap();
+        }
+        assert!(matches!(lab.create(), Err(IdentityError::Exists(_))));
+        assert_eq!(lab.files().len(), 1);
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_are_swept_unless_somebody_is_still_building() {
+        let lab = Lab::new();
+        let leftover = lab.folder.path().join(".identity.new-crash");
+        let busy = lab.folder.path().join(".identity.new-busy");
+        for folder in [&leftover, &busy] {
+            durable::create_folders(folder).unwrap();
+            create_exclusive(&folder.join(TLS_KEY), b"secret", 0o600).unwrap();
+        }
+        let _lock = lock(&busy).unwrap();
+        lab.create().unwrap();
+        assert!(!leftover.exists());
+        assert!(busy.join(TLS_KEY).exists());
+    }
+
+    #[test]
+    fn each_missing_file_is_named_and_only_the_standby_key_may_be_away() {
+        let lab = Lab::new();
+        lab.create().unwrap();
+        for file in lab.files() {
+            let aside = lab.folder.path().join("aside");
+            fs::rename(&file, &aside).unwrap();
+            if file.ends_with(STANDBY_KEY) {
+                let identity = lab.load().unwrap();
+                assert!(identity.standby_key().is_none());
+                assert_eq!(identity.trust_anchor().len(), 2);
+            } else {
+                match lab.load() {
+                    Err(IdentityError::Missing(path)) => assert_eq!(path, file),
+                    other => panic!("{}: {other:?}", file.display()),
+                }
+            }
+            fs::rename(&aside, &file).unwrap();
+        }
+        lab.load().unwrap();
+    }
+
+    #[test]
+    fn each_file_and_the_folder_must_be_private() {
+        let lab = Lab::new();
+        lab.create().unwrap();
+        let mut paths = lab.files();
+        paths.push(lab.dir.clone());
+        for path in paths {
+            let before = fs::metadata(&path).unwrap().permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o040)).unwrap();
+            match lab.load() {
+                Err(IdentityError::Privacy(PrivacyError::Mode { path: named, .. })) => {
+                    assert_eq!(named, path);
+                }
+                other => panic!("{}: {other:?}", path.display()),
+            }
+            fs::set_permissions(&path, before).unwrap();
+        }
+        lab.load().unwrap();
+    }
+
+    #[test]
+    fn parts_of_another_identity_do_not_belong() {
+        let lab = Lab::new();
+        lab.create().unwrap();
+        let other = Lab::new();
+        other.create().unwrap();
+        for file in lab.files() {
+            let name = file.file_name().unwrap();
+            let own = fs::read(&file).unwrap();
+            fs::copy(other.dir.join(name), &file).unwrap();
+            // The public half of a stand-by key whose private half is away is all that is known of it.
+            let error = lab.load().unwrap_err();
+            let shown = error.to_string();
+            assert!(
+                matches!(
+                    error,
+                    IdentityError::Mismatch { .. } | IdentityError::Malformed { .. }
+                ),
+                "{shown}"
+            );
+            assert!(shown.contains(lab.dir.to_str().unwrap()), "{shown}");
+            fs::write(&file, own).unwrap();
+        }
+        lab.load().unwrap();
+    }
+
+    #[test]
+    fn any_file_cut_short_is_refused() {
+        let lab = Lab::new();
+        lab.create().unwrap();
+        for file in lab.files() {
+            let own = fs::read(&file).unwrap();
+            for keep in [0, 1, own.len() / 2, own.len() - 5, own.len() - 2] {
+                fs::write(&file, &own[..keep]).unwrap();
+                assert!(
+                    matches!(lab.load(), Err(IdentityError::Malformed { path, .. }) if path == file),
+                    "{} cut to {keep}",
+                    file.display()
+                );
+            }
+            fs::write(&file, own).unwrap();
+        }
+        lab.load().unwrap();
+    }
+}

@@ -1,0 +1,213 @@
+//! What must only ever rise from one publication to the next, kept across restarts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::clock::{UnixTime, build_date};
+use crate::durable;
+
+/// How far signatures are back-dated, for clients whose clock is behind.
+pub const BACK_DATED: Duration = Duration::from_secs(3600);
+
+/// The file's name within the identity's folder.
+pub const STATE_FILE: &str = "publication.state";
+
+/// Serial, inception and jitter of one publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Stamp {
+    /// The SOA serial of both zones: the time, or one more than the last where that is higher.
+    pub serial: u32,
+    /// The inception of every signature.
+    pub inception: UnixTime,
+    /// When this stamp was made: the floor for the next.
+    pub made: UnixTime,
+    /// What the jitter of lifetimes is derived from.
+    pub jitter_seed: u64,
+}
+
+/// Nothing is signed while the clock is behind what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the clock says {now}, which is before {floor}, the newest of build date and last publication"
+)]
+pub struct ClockBelowFloor {
+    /// What the clock says.
+    pub now: UnixTime,
+    /// The least that is believed.
+    pub floor: UnixTime,
+}
+
+/// Why the state cannot be used.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{}: is not the state of a publication: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The clock cannot be right.
+    #[error(transparent)]
+    Clock(#[from] ClockBelowFloor),
+}
+
+impl Stamp {
+    /// The stamp of the publication after `previous`.
+    pub fn next(previous: Option<&Self>, now: UnixTime) -> Result<Self, ClockBelowFloor> {
+        Self::next_above(build_date(), previous, now)
+    }
+
+    /// As [`Stamp::next`], for a program built at `build_date`.
+    pub fn next_above(
+        build_date: UnixTime,
+        previous: Option<&Self>,
+        now: UnixTime,
+    ) -> Result<Self, ClockBelowFloor> {
+        let floor = previous.map_or(build_date, |previous| previous.made.max(build_date));
+        if now < floor {
+            return Err(ClockBelowFloor { now, floor });
+        }
+        let back_dated = now.minus(BACK_DATED);
+        let (serial, inception) = match previous {
+            None => (now.wire(), back_dated),
+            Some(previous) => (
+                later_serial(previous.serial, now.wire()),
+                back_dated.max(previous.inception),
+            ),
+        };
+        Ok(Self {
+            serial,
+            inception,
+            made: now,
+            jitter_seed: u64::from(serial),
+        })
+    }
+
+    /// Makes the next stamp of the identity in `dir` and saves it. Saved first, used after: a
+    /// crash in between skips a serial and never repeats one.
+    pub fn advance(dir: &Path, now: UnixTime) -> Result<Self, StateError> {
+        let previous = Self::load(dir)?;
+        let next = Self::next(previous.as_ref(), now)?;
+        next.save(dir)?;
+        Ok(next)
+    }
+
+    /// The last stamp saved; `None` when nothing was published yet.
+    pub fn load(dir: &Path) -> Result<Option<Self>, StateError> {
+        let path = dir.join(STATE_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StateError::Unreadable { path, source }),
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| StateError::Malformed {
+                path,
+                what: error.to_string(),
+            })
+    }
+
+    /// Saves the stamp durably.
+    pub fn save(&self, dir: &Path) -> Result<(), StateError> {
+        let path = dir.join(STATE_FILE);
+        let mut text = serde_json::to_string(self).expect("numbers become JSON");
+        text.push('\n');
+        durable::replace(&path, text.as_bytes(), 0o600)
+            .map_err(|source| StateError::Unwritable { path, source })
+    }
+}
+
+/// `now` where it is later than `previous` in serial arithmetic (RFC 1982), else one more.
+fn later_serial(previous: u32, now: u32) -> u32 {
+    if now.wrapping_sub(previous).cast_signed() > 0 {
+        now
+    } else {
+        previous.wrapping_add(1)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const BUILT: UnixTime = UnixTime(1_000_000);
+
+    #[test]
+    fn serial_and_inception_never_fall() {
+        let mut stamp = Stamp::next_above(BUILT, None, UnixTime(1_000_000)).unwrap();
+        for now in [1_000_000, 1_000_000, 1_000_001, 1_000_001, 1_086_400] {
+            let next = Stamp::next_above(BUILT, Some(&stamp), UnixTime(now)).unwrap();
+            assert!(next.serial > stamp.serial);
+            assert!(next.inception >= stamp.inception);
+            stamp = next;
+        }
+        assert_eq!(stamp.serial, 1_086_400);
+        assert_eq!(stamp.inception, UnixTime(1_082_800));
+    }
+
+    #[test]
+    fn a_clock_behind_the_build_or_the_last_publication_is_refused() {
+        let now = UnixTime(999_999);
+        assert_eq!(
+            Stamp::next_above(BUILT, None, now),
+            Err(ClockBelowFloor { now, floor: BUILT })
+        );
+        let stamp = Stamp::next_above(BUILT, None, UnixTime(2_000_000)).unwrap();
+        let now = UnixTime(1_999_999);
+        let floor = UnixTime(2_000_000);
+        assert_eq!(
+            Stamp::next_above(BUILT, Some(&stamp), now),
+            Err(ClockBelowFloor { now, floor })
+        );
+    }
+
+    #[test]
+    fn the_serial_rises_across_its_turn() {
+        assert_eq!(later_serial(u32::MAX, 0), 0);
+        assert_eq!(later_serial(u32::MAX, u32::MAX), 0);
+        assert_eq!(later_serial(5, 3), 6);
+        assert_eq!(later_serial(3, 5), 5);
+    }
+
+    #[test]
+    fn the_state_survives_a_restart_and_damage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Stamp::load(folder.path()).unwrap(), None);
+        let now = UnixTime::now();
+        let first = Stamp::advance(folder.path(), now).unwrap();
+        assert_eq!(Stamp::load(folder.path()).unwrap(), Some(first.clone()));
+        let second = Stamp::advance(folder.path(), now).unwrap();
+        assert_eq!(second.serial, first.serial.wrapping_add(1));
+        fs::write(folder.path().join(STATE_FILE), "{\"serial\": 1}").unwrap();
+        assert!(matches!(
+            Stamp::advance(folder.path(), now),
+            Err(StateError::Malformed { .. })
+        ));
+    }
+}
