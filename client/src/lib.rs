@@ -3,6 +3,8 @@
 
 pub mod config_file;
 pub mod control;
+pub mod exchange;
+pub mod framing;
 
 // Without IO: messages and a clock in, questions and verdicts out.
 pub mod wire;
