@@ -5,4 +5,5 @@
 //! hands the rest to a [`resolve::Source`]. The binary is a thin wrapper around this library.
 #![forbid(unsafe_code)]
 
+pub mod host;
 pub mod resolve;

@@ -7,6 +7,10 @@ use std::{borrow::Cow, future::Future, net::SocketAddr, pin::Pin, sync::Arc, tim
 
 use tokio::time::Instant;
 
+mod recursive;
+
+pub use recursive::{Recursive, RecursiveError, RecursiveOptions, RootsError};
+
 /// The longest that a question may take before it is answered SERVFAIL.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 

@@ -1,0 +1,194 @@
+//! What this host says about itself: its addresses, and the name servers that it uses.
+
+use std::{
+    fs,
+    io::{self, Read},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+/// The facts about the host that defaults are made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The addresses of the interfaces that are up, in the kernel's order, each once.
+    pub addresses: Vec<IpAddr>,
+    /// The name servers that the host uses, in order of preference.
+    pub name_servers: Vec<IpAddr>,
+}
+
+impl Host {
+    /// Asks the kernel and reads the resolver configuration.
+    pub fn observe() -> io::Result<Self> {
+        Ok(Self {
+            addresses: interface_addresses()?,
+            name_servers: name_servers(),
+        })
+    }
+
+    /// Whether `address` belongs to this machine (all of 127.0.0.0/8 does).
+    pub fn owns(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.addresses.contains(&address)
+    }
+}
+
+/// Whether an address is one that only a home, a site or this machine can reach: RFC 1918,
+/// RFC 4193, the shared space of RFC 6598, loopback. Link-local ones are left out, since they
+/// mean nothing without the name of a link.
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || is_shared(v4),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback(),
+    }
+}
+
+/// Whether an address needs the name of a link to mean anything.
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn is_shared(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    first == 100 && (64..128).contains(&second)
+}
+
+fn interface_addresses() -> io::Result<Vec<IpAddr>> {
+    use nix::net::if_::InterfaceFlags;
+
+    let mut addresses = Vec::new();
+    for interface in nix::ifaddrs::getifaddrs()? {
+        if !interface.flags.contains(InterfaceFlags::IFF_UP) {
+            continue;
+        }
+        let Some(storage) = interface.address else {
+            continue;
+        };
+        let address = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (Some(v4), _) => IpAddr::V4(v4.ip()),
+            (None, Some(v6)) => IpAddr::V6(v6.ip()),
+            (None, None) => continue,
+        };
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// A host without a resolver configuration has no name servers; that is not an error here, since
+/// it only matters to who wants to forward to them.
+fn name_servers() -> Vec<IpAddr> {
+    let listed = read_bounded(Path::new("/etc/resolv.conf"))
+        .map(|text| parse_name_servers(&text))
+        .unwrap_or_default();
+    // The stub of systemd-resolved hides the servers behind it, and may one day point at us.
+    if listed.iter().any(|address| is_resolved_stub(*address)) {
+        if let Ok(text) = read_bounded(Path::new("/run/systemd/resolve/resolv.conf")) {
+            let behind = parse_name_servers(&text);
+            if !behind.is_empty() {
+                return behind;
+            }
+        }
+    }
+    listed
+}
+
+fn is_resolved_stub(address: IpAddr) -> bool {
+    address == IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53))
+        || address == IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 64 * 1024;
+    let mut contents = Vec::new();
+    fs::File::open(path)?
+        .take(MOST)
+        .read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+fn parse_name_servers(text: &[u8]) -> Vec<IpAddr> {
+    let Ok(parsed) = resolv_conf::Config::parse(text) else {
+        return Vec::new();
+    };
+    let mut servers = Vec::new();
+    for server in &parsed.nameservers {
+        let address = match server {
+            resolv_conf::ScopedIp::V4(v4) => IpAddr::V4(*v4),
+            // A link-local server cannot be reached without its scope; the others can.
+            resolv_conf::ScopedIp::V6(v6, _) if !v6.is_unicast_link_local() => IpAddr::V6(*v6),
+            resolv_conf::ScopedIp::V6(..) => continue,
+        };
+        let address = match address {
+            // resolv.conf(5): the unspecified address stands for this machine.
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            other => other,
+        };
+        if !servers.contains(&address) {
+            servers.push(address);
+        }
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn name_servers_are_read_in_order_and_once() {
+        let text = b"# a comment\nsearch lan\nnameserver 192.0.2.1\nnameserver 2001:db8::1\n\
+                     nameserver 192.0.2.1\nnameserver fe80::1%eth0\noptions edns0\n";
+        assert_eq!(
+            parse_name_servers(text),
+            [ip("192.0.2.1"), ip("2001:db8::1")]
+        );
+    }
+
+    #[test]
+    fn the_unspecified_name_server_is_this_machine() {
+        assert_eq!(
+            parse_name_servers(b"nameserver 0.0.0.0\n"),
+            [ip("127.0.0.1")]
+        );
+    }
+
+    #[test]
+    fn private_addresses_are_told_from_public_ones() {
+        for private in [
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "fd00::1",
+            "::1",
+        ] {
+            assert!(is_private(ip(private)), "{private}");
+        }
+        for other in [
+            "100.128.0.1",
+            "172.32.0.1",
+            "192.0.2.1",
+            "2001:db8::1",
+            "fe80::1",
+            "169.254.1.1",
+        ] {
+            assert!(!is_private(ip(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_a_loopback_address() {
+        let host = Host::observe().expect("the kernel lists interfaces");
+        assert!(host.addresses.iter().any(IpAddr::is_loopback));
+        assert!(host.owns(ip("127.8.8.8")));
+    }
+}

@@ -1,0 +1,6 @@
+//! What the appliance's tests share.
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used)]
+
+pub mod internet;
+pub mod program;
