@@ -8,4 +8,5 @@
 pub mod host;
 pub mod answer;
 pub mod counters;
+pub mod listen;
 pub mod resolve;

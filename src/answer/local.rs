@@ -1,11 +1,11 @@
 //! Answers out of the zones that this server publishes about itself.
 
 use hickory_proto::{
+    dnssec::rdata::DNSSECRData,
     op::ResponseCode,
-    rr::{Name, Record, RecordType},
+    rr::{Name, RData, Record, RecordType},
 };
-use zzdot_zonegen::lookup::Answer;
-use zzdot_zonegen::publish::SignedZone;
+use zzdot_zonegen::{lookup::Answer, signed_zone::SignedZone};
 
 /// The zones, as one set: an answer never mixes two generations of them.
 #[derive(Debug, Default)]
@@ -19,19 +19,6 @@ pub(super) struct Found {
     pub(super) authorities: Vec<Record>,
 }
 
-/// For a question of type ANY, the types of which the first one present is the whole answer
-/// (RFC 8482 §4.1): what is asked for most, and small.
-const FOR_ANY: [RecordType; 8] = [
-    RecordType::A,
-    RecordType::AAAA,
-    RecordType::KEY,
-    RecordType::TXT,
-    RecordType::TLSA,
-    RecordType::SVCB,
-    RecordType::PTR,
-    RecordType::SOA,
-];
-
 impl LocalZones {
     /// Serves these zones and no others.
     pub fn new(zones: Vec<SignedZone>) -> Self {
@@ -40,25 +27,77 @@ impl LocalZones {
 
     /// The answer for `name`, DNSSEC records only where `dnssec_ok`, if `name` is in a zone.
     pub(super) fn lookup(&self, name: &Name, qtype: RecordType, dnssec_ok: bool) -> Option<Found> {
-        let zone = self
-            .0
-            .iter()
-            .filter(|zone| zone.origin().zone_of(name))
-            .max_by_key(|zone| zone.origin().num_labels())?;
-        let answer = if qtype == RecordType::ANY {
-            FOR_ANY
-                .iter()
-                .map(|qtype| zone.lookup(name, *qtype))
-                .find(|answer| !answer.answers.is_empty())
-                .unwrap_or_else(|| zone.lookup(name, RecordType::ANY))
-        } else {
-            zone.lookup(name, qtype)
+        let mut zones: Vec<_> = self.0.iter().collect();
+        zones.sort_by_key(|zone| std::cmp::Reverse(zone.origin().num_labels()));
+        let answer = zones.iter().find_map(|zone| zone.lookup(name, qtype))?;
+        let mut found = Found::from(answer);
+        if qtype == RecordType::ANY {
+            found.keep_one_rrset();
+        }
+        if !dnssec_ok {
+            found.strip_dnssec(qtype);
+        }
+        Some(found)
+    }
+}
+
+impl Found {
+    /// A positive answer.
+    pub(super) fn records(answers: Vec<Record>) -> Self {
+        Self {
+            rcode: ResponseCode::NoError,
+            answers,
+            authorities: Vec::new(),
+        }
+    }
+
+    /// A denial: of the name, or of records at it. `soa` says for how long (RFC 2308 §3).
+    pub(super) fn nothing(name_does_not_exist: bool, soa: Record) -> Self {
+        Self {
+            rcode: if name_does_not_exist {
+                ResponseCode::NXDomain
+            } else {
+                ResponseCode::NoError
+            },
+            answers: Vec::new(),
+            authorities: vec![soa],
+        }
+    }
+
+    /// An ANY question is answered with one RRset and its signatures: enough for whoever asks,
+    /// too little for a reflector (RFC 8482 §4.1).
+    fn keep_one_rrset(&mut self) {
+        if let Some(kept) = self.answers.first().map(Record::record_type) {
+            self.answers
+                .retain(|record| record.record_type() == kept || covers(record) == Some(kept));
+        }
+    }
+
+    /// Without DO, DNSSEC records go only to those who ask for them by type (RFC 4035 §3.2.1).
+    fn strip_dnssec(&mut self, qtype: RecordType) {
+        let keep = |record: &Record| {
+            let rtype = record.record_type();
+            rtype == qtype || !matches!(rtype, RecordType::RRSIG | RecordType::NSEC)
         };
-        let found = Found::from(answer);
-        Some(if dnssec_ok {
-            found
-        } else {
-            found.without_dnssec(qtype)
-        })
+        self.answers.retain(keep);
+        self.authorities.retain(keep);
+    }
+}
+
+impl From<Answer> for Found {
+    fn from(answer: Answer) -> Self {
+        Self {
+            rcode: answer.rcode,
+            answers: answer.answers,
+            authorities: answer.authorities,
+        }
+    }
+}
+
+/// The type that a signature covers.
+fn covers(record: &Record) -> Option<RecordType> {
+    match &record.data {
+        RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => Some(rrsig.input().type_covered),
+        _ => None,
     }
 }

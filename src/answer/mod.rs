@@ -1,4 +1,99 @@
 //! What is answered, to whom, and how: decided without a clock, a socket or a random source.
+//!
+//! A query comes in as bytes and goes out as an [`Outcome`]: a finished response, silence, or a
+//! question for the source of answers, whose response [`Responder::finish`] then makes fit for the
+//! asker. A cache of wire-format responses has its place in front of [`Outcome::Ask`].
 
 pub mod access;
 pub mod cookie;
+mod local;
+mod refusal;
+mod respond;
+mod special;
+mod terms;
+
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+use crate::counters::Event;
+
+pub use local::LocalZones;
+pub use respond::Responder;
+
+/// How a query came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A datagram.
+    Udp,
+    /// TCP, in cleartext.
+    Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
+}
+
+impl Transport {
+    /// Whether there is a connection, and so no question of where the asker is.
+    pub fn is_stream(self) -> bool {
+        self != Self::Udp
+    }
+}
+
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// Where the query came from, as it says itself where the transport is UDP.
+    pub address: IpAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// When it came.
+    pub time: SystemTime,
+    /// Whether there is so much to do that askers have to show a cookie (RFC 7873 §5.2.3).
+    pub pressed: bool,
+}
+
+/// What becomes of a query.
+#[derive(Debug)]
+pub enum Outcome {
+    /// This is sent back.
+    Reply(Vec<u8>),
+    /// Nothing is sent back; on a connection, it is closed.
+    Drop(Dropped),
+    /// Somebody else has to be asked.
+    Ask(Pending),
+}
+
+/// Why a query is not answered at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dropped {
+    /// The asker is not on the access list.
+    Stranger,
+    /// There is not even a whole header.
+    TooShort,
+    /// It is a response.
+    NotAQuery,
+}
+
+impl Dropped {
+    /// The event that it is counted as.
+    pub fn event(self) -> Event {
+        match self {
+            Self::Stranger => Event::Stranger,
+            Self::TooShort => Event::TooShort,
+            Self::NotAQuery => Event::NotAQuery,
+        }
+    }
+}
+
+/// A query that waits for the source of answers.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    query: Arc<[u8]>,
+    terms: terms::Terms,
+}
+
+impl Pending {
+    /// What to ask: well-formed, one question, an OPT record only if the asker sent one, id 0.
+    pub fn query(&self) -> Arc<[u8]> {
+        Arc::clone(&self.query)
+    }
+}

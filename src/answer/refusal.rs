@@ -60,9 +60,12 @@ pub(super) const COOKIE_REQUIRED: Refusal = Refusal::new(Event::CookieRequired, 
 pub(super) const UNKNOWN_TSIG: Refusal = Refusal::new(Event::UnknownTsig, rcode::NOTAUTH);
 /// RFC 1034 §4.3.1: who does not want recursion gets what is known here, which is nothing.
 pub(super) const NOT_RECURSIVE: Refusal = Refusal::new(Event::NotRecursive, rcode::REFUSED)
-    .because(ede::NOT_AUTHORITATIVE, "not one of this server's own zones, and recursion was not asked for");
-const TRANSFER: Refusal = Refusal::new(Event::Transfer, rcode::REFUSED)
-    .because(ede::PROHIBITED, "no zone transfers");
+    .because(
+        ede::NOT_AUTHORITATIVE,
+        "not one of this server's own zones, and recursion was not asked for",
+    );
+const TRANSFER: Refusal =
+    Refusal::new(Event::Transfer, rcode::REFUSED).because(ede::PROHIBITED, "no zone transfers");
 const CHAOS: Refusal = Refusal::new(Event::OtherClass, rcode::REFUSED)
     .because(ede::PROHIBITED, "only class IN is answered");
 const OTHER_CLASS: Refusal = Refusal::new(Event::OtherClass, rcode::NOTIMP)
@@ -116,8 +119,7 @@ pub(super) fn judge_sections(query: &View<'_>) -> Result<(), Refusal> {
         return Err(MALFORMED);
     }
     let mut records = query.records().filter_map(Result::ok);
-    let signed = records.any(|record| {
-        record.section == Section::Additional && record.rtype == qtype::TSIG
-    });
+    let signed =
+        records.any(|record| record.section == Section::Additional && record.rtype == qtype::TSIG);
     if signed { Err(UNKNOWN_TSIG) } else { Ok(()) }
 }

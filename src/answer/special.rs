@@ -110,7 +110,12 @@ mod tests {
     #[test]
     fn names_that_must_not_leave_end_here() {
         for (name, qtype, rcode, answers) in [
-            ("abcdefghij0123456789.zz.", RecordType::A, ResponseCode::NXDomain, 0),
+            (
+                "abcdefghij0123456789.zz.",
+                RecordType::A,
+                ResponseCode::NXDomain,
+                0,
+            ),
             ("zz.", RecordType::NS, ResponseCode::NoError, 0),
             ("a.b.ZZ.", RecordType::TXT, ResponseCode::NXDomain, 0),
             ("www.invalid.", RecordType::A, ResponseCode::NXDomain, 0),
@@ -119,28 +124,62 @@ mod tests {
             ("localhost.", RecordType::A, ResponseCode::NoError, 1),
             ("app.LOCALHOST.", RecordType::AAAA, ResponseCode::NoError, 1),
             ("localhost.", RecordType::MX, ResponseCode::NoError, 0),
-            ("_dns.resolver.arpa.", RecordType::SVCB, ResponseCode::NoError, 0),
-            ("_dns.Resolver.ARPA.", RecordType::A, ResponseCode::NoError, 0),
-            ("_8853._dns.resolver.arpa.", RecordType::SVCB, ResponseCode::NoError, 0),
+            (
+                "_dns.resolver.arpa.",
+                RecordType::SVCB,
+                ResponseCode::NoError,
+                0,
+            ),
+            (
+                "_dns.Resolver.ARPA.",
+                RecordType::A,
+                ResponseCode::NoError,
+                0,
+            ),
+            (
+                "_8853._dns.resolver.arpa.",
+                RecordType::SVCB,
+                ResponseCode::NoError,
+                0,
+            ),
             ("resolver.arpa.", RecordType::SOA, ResponseCode::NoError, 1),
             ("resolver.arpa.", RecordType::A, ResponseCode::NoError, 0),
-            ("other.resolver.arpa.", RecordType::A, ResponseCode::NXDomain, 0),
+            (
+                "other.resolver.arpa.",
+                RecordType::A,
+                ResponseCode::NXDomain,
+                0,
+            ),
         ] {
             let found = lookup(name, qtype).unwrap_or_else(|| panic!("{name} left the machine"));
             assert_eq!(found.rcode, rcode, "{name} {qtype}");
             assert_eq!(found.answers.len(), answers, "{name} {qtype}");
             // A denial without SOA cannot be cached (RFC 2308 §5).
             let denial = answers == 0;
-            assert_eq!(found.authorities.len(), usize::from(denial), "{name} {qtype}");
+            assert_eq!(
+                found.authorities.len(),
+                usize::from(denial),
+                "{name} {qtype}"
+            );
         }
     }
 
     #[test]
     fn names_that_only_look_special_are_asked_for() {
         for name in [
-            ".", "arpa.", "xzz.", "zz.example.", "notlocalhost.", "onion.example.",
-            "home.arpa.", "1.168.192.in-addr.arpa.", "use-application-dns.net.", "test.", "local.",
-            "resolver-name.arpa.", "myresolver.arpa.",
+            ".",
+            "arpa.",
+            "xzz.",
+            "zz.example.",
+            "notlocalhost.",
+            "onion.example.",
+            "home.arpa.",
+            "1.168.192.in-addr.arpa.",
+            "use-application-dns.net.",
+            "test.",
+            "local.",
+            "resolver-name.arpa.",
+            "myresolver.arpa.",
         ] {
             assert!(lookup(name, RecordType::A).is_none(), "{name}");
         }

@@ -37,7 +37,6 @@ pub(super) struct Terms {
     understands_ad: bool,
     /// The question as it came, letter case included; empty where there was none.
     question: Box<[u8]>,
-    transport: Transport,
     /// The longest response in octets.
     limit: usize,
     edns: Option<EdnsTerms>,
@@ -72,7 +71,6 @@ impl Terms {
                 .get(wire::HEADER_BYTES..query.records_start())
                 .unwrap_or_default()
                 .into(),
-            transport,
             limit: limit(transport, edns),
             edns: edns.map(|edns| EdnsTerms {
                 dnssec_ok,
@@ -118,7 +116,11 @@ impl Terms {
             content.extend_from_slice(text.as_bytes());
             content
         });
-        let message = message(self.id, Flags::RESPONSE | rcode & Flags::RCODE, &self.question);
+        let message = message(
+            self.id,
+            Flags::RESPONSE | rcode & Flags::RCODE,
+            &self.question,
+        );
         self.seal(message, (rcode >> 4) as u8, ede.into_iter().collect())
             .expect("a header and a question that was parsed take an OPT record")
     }

@@ -118,8 +118,7 @@ mod tests {
 
     #[test]
     fn a_file_names_what_it_changes_and_nothing_else() {
-        let limits: Limits =
-            toml::from_str("connections = 7\nhandshake-ms = 1500\n").unwrap();
+        let limits: Limits = toml::from_str("connections = 7\nhandshake-ms = 1500\n").unwrap();
         let expected = Limits {
             connections: 7,
             handshake: Duration::from_millis(1500),
@@ -130,7 +129,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_negative_values_are_refused() {
-        for wrong in ["conections = 7", "connections = -1", "idle-ms = -5", "idle = 5"] {
+        for wrong in [
+            "conections = 7",
+            "connections = -1",
+            "idle-ms = -5",
+            "idle = 5",
+        ] {
             assert!(toml::from_str::<Limits>(wrong).is_err(), "{wrong}");
         }
     }
