@@ -5,8 +5,8 @@
 //! hands the rest to a [`resolve::Source`]. The binary is a thin wrapper around this library.
 #![forbid(unsafe_code)]
 
-pub mod host;
 pub mod answer;
 pub mod counters;
+pub mod host;
 pub mod listen;
 pub mod resolve;
