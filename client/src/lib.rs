@@ -7,4 +7,7 @@ pub mod exchange;
 pub mod framing;
 
 // Without IO: messages and a clock in, questions and verdicts out.
+pub mod discover;
+pub mod trust;
+pub mod validate;
 pub mod wire;

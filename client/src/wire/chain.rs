@@ -56,8 +56,7 @@ pub fn answer_chain_ok(query: &View<'_>, response: &View<'_>) -> Result<(), Chai
     let mut allowed = vec![question.name.to_folded_wire()];
     let mut dname_owners: Vec<Vec<u8>> = Vec::new();
     let follows_aliases = question.qtype != rtype::CNAME && question.qtype != rtype::ANY;
-    while follows_aliases {
-        let Some(here) = allowed.last() else { break };
+    while let Some(here) = allowed.last().filter(|_| follows_aliases) {
         // A CNAME at this name, or else a DNAME above it from which one follows (RFC 6672 §3.1).
         let dname = answers.iter().find_map(|(owner, record)| {
             let prefix = (record.rtype == rtype::DNAME)
