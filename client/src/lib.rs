@@ -3,6 +3,7 @@
 
 pub mod config_file;
 pub mod control;
+pub mod dot;
 pub mod exchange;
 pub mod framing;
 

@@ -1,0 +1,387 @@
+//! Keeps a connection to one server and gets questions answered over it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use serde::Serialize;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep_until, timeout_at};
+
+use super::backoff::{Backoff, SleepWatch};
+use super::connect::{Connect, TlsConnect, now};
+use super::connection::{Connection, Counters, Ended, Ticket, count};
+use super::hop::Outbound;
+use super::{ConnectError, DotError, DotLimits, Endpoint};
+
+/// Connections that may end between being handed out and being used, before it is called a loss.
+const STILLBORN_MAX: u32 = 3;
+
+/// All questions to one server. When its address or its proof changes, make a new pool: nothing
+/// of the old one, sessions included, may be used with the new proof.
+#[derive(Debug)]
+pub struct DotPool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    address: std::net::SocketAddr,
+    connector: Box<dyn Connect>,
+    limits: DotLimits,
+    turns: Semaphore,
+    state: Mutex<State>,
+    counters: Arc<Counters>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DotPool")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+type Outcome = Option<Result<Arc<Connection>, ConnectError>>;
+
+struct State {
+    current: Option<Arc<Connection>>,
+    connecting: Option<watch::Receiver<Outcome>>,
+    backoff: Backoff,
+    sleep: SleepWatch,
+    next_serial: u64,
+    last_failure: Option<ConnectError>,
+}
+
+/// What a pool is doing and has done, for status pages.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PoolStatus {
+    /// The server.
+    pub address: std::net::SocketAddr,
+    /// Whether there is a connection now.
+    pub connected: bool,
+    /// Questions on it that wait for an answer.
+    pub in_flight: usize,
+    /// Questions sent, those sent again included.
+    pub sent: u64,
+    /// Answers received.
+    pub received: u64,
+    /// Answers to questions that had been given up.
+    pub late: u64,
+    /// Answers to questions that were never asked.
+    pub mismatched: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Connections that could not be made.
+    pub connect_failures: u64,
+    /// Questions sent again because their connection ended.
+    pub resent: u64,
+    /// Questions sent again on a second connection because the first was silent.
+    pub hedged: u64,
+    /// Questions whose deadline passed.
+    pub expired: u64,
+    /// Questions whose turn did not come before their deadline.
+    pub busy: u64,
+    /// Why the last connect failed; none since one succeeded.
+    pub last_failure: Option<String>,
+}
+
+impl DotPool {
+    /// A pool without a connection yet: the first question makes it.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the proof is nothing that TLS can check.
+    pub fn new(endpoint: &Endpoint, limits: DotLimits) -> Result<Self, ConnectError> {
+        let connector = TlsConnect::new(endpoint, &limits)?;
+        Ok(Self::with_connector(
+            endpoint.address,
+            Box::new(connector),
+            limits,
+        ))
+    }
+
+    pub(super) fn with_connector(
+        address: std::net::SocketAddr,
+        connector: Box<dyn Connect>,
+        limits: DotLimits,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                address,
+                connector,
+                turns: Semaphore::new(limits.in_flight.clamp(1, usize::from(u16::MAX))),
+                limits,
+                state: Mutex::new(State {
+                    current: None,
+                    connecting: None,
+                    backoff: Backoff::default(),
+                    sleep: SleepWatch::new(now(), SystemTime::now()),
+                    next_serial: 0,
+                    last_failure: None,
+                }),
+                counters: Arc::default(),
+            }),
+        }
+    }
+
+    /// Asks `query`, a whole message, and gives back the answer under the same id: its padding
+    /// and the like taken off, everything else as the server sent it.
+    ///
+    /// # Errors
+    /// [`DotError`]; never later than `deadline`.
+    pub async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Vec<u8>, DotError> {
+        let inner = &self.inner;
+        let outbound = Outbound::new(query, inner.limits.padding)?;
+        let Ok(Ok(_turn)) = timeout_at(deadline.into(), inner.turns.acquire()).await else {
+            count(&inner.counters.busy);
+            return Err(DotError::Busy {
+                address: inner.address,
+                limit: inner.limits.in_flight,
+            });
+        };
+        timeout_at(deadline.into(), inner.converse(&outbound))
+            .await
+            .unwrap_or_else(|_| {
+                count(&inner.counters.expired);
+                Err(DotError::Deadline {
+                    address: inner.address,
+                    connect: inner.lock().last_failure.clone(),
+                })
+            })
+    }
+
+    /// Makes a connection now, so that the first question finds one.
+    ///
+    /// # Errors
+    /// [`DotError::NoConnection`] or [`DotError::Deadline`].
+    pub async fn connect(&self, deadline: Instant) -> Result<(), DotError> {
+        match timeout_at(deadline.into(), self.inner.connection(None)).await {
+            Ok(connected) => Ok(connected.map(drop)?),
+            Err(_) => Err(DotError::Deadline {
+                address: self.inner.address,
+                connect: self.inner.lock().last_failure.clone(),
+            }),
+        }
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let state = self.inner.lock();
+        let open = state.current.as_ref().filter(|current| current.is_open());
+        let counters = &self.inner.counters;
+        let value = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        PoolStatus {
+            address: self.inner.address,
+            connected: open.is_some(),
+            in_flight: open.map_or(0, |current| current.in_flight()),
+            sent: value(&counters.sent),
+            received: value(&counters.received),
+            late: value(&counters.late),
+            mismatched: value(&counters.mismatched),
+            connects: value(&counters.connects),
+            connect_failures: value(&counters.connect_failures),
+            resent: value(&counters.resent),
+            hedged: value(&counters.hedged),
+            expired: value(&counters.expired),
+            busy: value(&counters.busy),
+            last_failure: state.last_failure.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks once, and once more if need be.
+    async fn converse(self: &Arc<Self>, outbound: &Outbound) -> Result<Vec<u8>, DotError> {
+        let mut first = self.send(None, outbound).await?;
+        let serial = first.connection.serial;
+        let overdue = first.overdue(self.limits.hedge_after);
+        let hurried = tokio::select! {
+            answer = first.answer() => match answer {
+                Ok(answer) => return self.accept(&first, outbound, answer),
+                Err(_) => false,
+            },
+            () = overdue => true,
+        };
+        let second = async {
+            let mut second = self.send(Some(serial), outbound).await?;
+            match second.answer().await {
+                Ok(answer) => self.accept(&second, outbound, answer),
+                Err(ended) => Err(self.lost(ended)),
+            }
+        };
+        if !hurried {
+            count(&self.counters.resent);
+            return second.await;
+        }
+        count(&self.counters.hedged);
+        tokio::pin!(second);
+        tokio::select! {
+            answer = first.answer() => match answer {
+                Ok(answer) => self.accept(&first, outbound, answer),
+                Err(_) => second.await,
+            },
+            outcome = &mut second => match outcome {
+                Ok(answer) => Ok(answer),
+                // The old connection may be slow rather than dead.
+                Err(error) => match first.answer().await {
+                    Ok(answer) => self.accept(&first, outbound, answer),
+                    Err(_) => Err(error),
+                },
+            },
+        }
+    }
+
+    fn accept(
+        &self,
+        ticket: &Ticket,
+        outbound: &Outbound,
+        answer: Vec<u8>,
+    ) -> Result<Vec<u8>, DotError> {
+        let inbound = outbound
+            .restore(answer)
+            .map_err(|reason| DotError::Broken {
+                address: self.address,
+                reason,
+            })?;
+        self.lock().backoff.reset();
+        if let Some(keepalive) = inbound.keepalive {
+            ticket
+                .connection
+                .keep_alive(keepalive, self.limits.idle_max);
+        }
+        Ok(inbound.message)
+    }
+
+    fn lost(&self, ended: Ended) -> DotError {
+        DotError::Lost {
+            address: self.address,
+            ended,
+        }
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        newer_than: Option<u64>,
+        outbound: &Outbound,
+    ) -> Result<Ticket, DotError> {
+        let mut ended = Ended::Released;
+        for _ in 0..STILLBORN_MAX {
+            let connection = self.connection(newer_than).await?;
+            match connection.send(outbound.message()).await {
+                Ok(ticket) => return Ok(ticket),
+                Err(how) => ended = how,
+            }
+        }
+        Err(self.lost(ended))
+    }
+
+    /// The current connection, or a new one; many may wait for the same.
+    async fn connection(
+        self: &Arc<Self>,
+        newer_than: Option<u64>,
+    ) -> Result<Arc<Connection>, ConnectError> {
+        let mut failures = 0;
+        loop {
+            match self.next_step(newer_than) {
+                Step::Use(connection) => return Ok(connection),
+                Step::Pause(until) => sleep_until(until.into()).await,
+                Step::Wait(mut connecting) => {
+                    // An error means that the task that connects is gone: look again.
+                    let outcome = connecting
+                        .wait_for(Option::is_some)
+                        .await
+                        .ok()
+                        .and_then(|outcome| outcome.clone());
+                    match outcome {
+                        // It may have ended already; that is for the sender to find out.
+                        Some(Ok(connection)) => return Ok(connection),
+                        Some(Err(error)) => {
+                            failures += 1;
+                            if error.is_about_trust() || failures >= self.limits.connect_tries {
+                                return Err(error);
+                            }
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_step(self: &Arc<Self>, newer_than: Option<u64>) -> Step {
+        let now = now();
+        let mut state = self.lock();
+        if state.sleep.slept(now, SystemTime::now()) {
+            // Whatever was connected is most likely gone, and the server need not be spared.
+            state.current = None;
+            state.backoff.reset();
+        }
+        if let Some(current) = &state.current
+            && current.is_open()
+            && newer_than.is_none_or(|serial| current.serial > serial)
+        {
+            return Step::Use(Arc::clone(current));
+        }
+        if let Some(current) = state.current.take_if(|current| !current.is_open())
+            && !current.was_heard()
+        {
+            state.backoff.on_failure(now);
+        }
+        if let Some(connecting) = &state.connecting
+            // Closed without a word: the task that connected was lost.
+            && (connecting.has_changed().is_ok() || connecting.borrow().is_some())
+        {
+            return Step::Wait(connecting.clone());
+        }
+        if let Some(until) = state.backoff.pause(now) {
+            return Step::Pause(until);
+        }
+        let (report, connecting) = watch::channel(None);
+        state.connecting = Some(connecting.clone());
+        drop(state);
+        tokio::spawn(Arc::clone(self).connect(report));
+        Step::Wait(connecting)
+    }
+
+    /// Runs on its own, so that an asker who gives up does not take the connect along.
+    async fn connect(self: Arc<Self>, report: watch::Sender<Outcome>) {
+        let connected = self.connector.connect().await;
+        let mut state = self.lock();
+        state.connecting = None;
+        let outcome = match connected {
+            Ok(stream) => {
+                count(&self.counters.connects);
+                state.backoff.on_connected();
+                state.last_failure = None;
+                state.next_serial += 1;
+                let counters = Arc::clone(&self.counters);
+                let connection =
+                    Connection::start(state.next_serial, stream, &self.limits, counters);
+                // The one before lives on in the tickets of its questions, and ends with them.
+                state.current = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                count(&self.counters.connect_failures);
+                state.backoff.on_failure(now());
+                state.last_failure = Some(error.clone());
+                tracing::debug!(%error, "no connection");
+                Err(error)
+            }
+        };
+        drop(state);
+        report.send_replace(Some(outcome));
+    }
+}
+
+enum Step {
+    Use(Arc<Connection>),
+    Wait(watch::Receiver<Outcome>),
+    Pause(Instant),
+}
