@@ -12,12 +12,15 @@ pub mod identity;
 pub mod identity_files;
 pub mod keys;
 pub mod lookup;
+pub mod master_file;
 pub mod name;
 pub mod owners;
 pub mod publication;
 pub mod publish;
 pub mod sign;
 pub mod signed_zone;
+pub mod trust_anchor;
+pub mod verify;
 pub mod zone;
 
 mod pem;

@@ -176,7 +176,7 @@ impl SignedZone {
             });
         }
         let delegates = matches!(rtype, RecordType::NS | RecordType::DS) && owner != self.origin;
-        if delegates || owner.is_wildcard() || rtype == RecordType::from(DNAME) {
+        if delegates || owner.is_wildcard() || rtype == RecordType::DNAME {
             return Err(ZoneError::Unsupported { owner, rtype });
         }
         let node = self.nodes.entry(owner).or_default();
@@ -232,9 +232,6 @@ pub fn rrsig_of(record: &Record) -> Option<&RRSIG> {
         _ => None,
     }
 }
-
-/// hickory has no name for type 39 (RFC 6672).
-const DNAME: u16 = 39;
 
 fn lower(name: &Name) -> Name {
     let mut name = name.to_lowercase();
