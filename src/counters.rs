@@ -90,8 +90,8 @@ events! {
     SourceFailed = "servfail-source",
     /// SERVFAIL: the source of answers gave something that is no answer to the question.
     SourceMismatch = "servfail-mismatch",
-    /// SERVFAIL: the limit `query-time` passed.
-    QueryTime = "limit-query-time",
+    /// SERVFAIL: the limit `query-ms` passed.
+    QueryTime = "limit-query-ms",
 
     /// Dropped: the limit `udp-queries` was reached.
     UdpQueriesAll = "limit-udp-queries",
@@ -103,8 +103,11 @@ events! {
     StreamQueriesAddress = "limit-stream-queries-per-address",
     /// Reading paused: the limit `queries-per-connection` was reached.
     QueriesConnection = "limit-queries-per-connection",
-    /// Reading paused: the limit `unsent-per-connection` was reached.
-    UnsentConnection = "limit-unsent-per-connection",
+    /// Reading paused: the limit `unsent-bytes-per-connection` was reached.
+    UnsentConnection = "limit-unsent-bytes-per-connection",
+
+    /// FORMERR: a message longer than the limit `query-bytes`.
+    QueryBytes = "limit-query-bytes",
 
     /// A TCP connection was accepted, on either port.
     ConnectionOpened = "connections",
@@ -112,14 +115,16 @@ events! {
     ConnectionsAll = "limit-connections",
     /// An older connection made room: the limit `connections-per-address` was reached.
     ConnectionsAddress = "limit-connections-per-address",
-    /// Closed: no TLS handshake within the limit `handshake-time`.
-    HandshakeTime = "limit-handshake-time",
-    /// Closed: nothing asked within the limit `idle-time`.
-    IdleTime = "limit-idle-time",
-    /// Closed: a message took longer to arrive than the limit `read-time`.
-    ReadTime = "limit-read-time",
-    /// Closed: a message took longer to be taken than the limit `write-time`.
-    WriteTime = "limit-write-time",
+    /// Closed: no TLS handshake within the limit `handshake-ms`.
+    HandshakeTime = "limit-handshake-ms",
+    /// Closed: nothing ever asked within the limit `first-query-ms`.
+    FirstQueryTime = "limit-first-query-ms",
+    /// Closed: nothing more asked within the limit `idle-ms`.
+    IdleTime = "limit-idle-ms",
+    /// Closed: a message took longer to arrive than the limit `read-ms`.
+    ReadTime = "limit-read-ms",
+    /// Closed: a message took longer to be taken than the limit `write-ms`.
+    WriteTime = "limit-write-ms",
     /// Closed: the peer broke the framing or went away in the middle of a message.
     StreamBroken = "connections-broken",
 

@@ -115,6 +115,7 @@ mod millis {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::counters::Event;
 
     #[test]
     fn a_file_names_what_it_changes_and_nothing_else() {
@@ -136,6 +137,17 @@ mod tests {
             "idle = 5",
         ] {
             assert!(toml::from_str::<Limits>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_limit_that_can_be_reached_has_a_counter_of_its_name() {
+        let keys = serde_json::to_value(Limits::default()).unwrap();
+        for key in keys.as_object().unwrap().keys() {
+            let name = format!("limit-{key}");
+            let counted = Event::ALL.iter().any(|event| event.name() == name);
+            // Reaching this one shows as a lower `connections`.
+            assert_eq!(counted, key != "reserved-descriptors", "{name}");
         }
     }
 

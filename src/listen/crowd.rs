@@ -1,0 +1,320 @@
+//! The connections that are open, and which of them has to go when there are too many.
+//!
+//! A newcomer is always let in; it is an old connection that makes room. Refusing newcomers would
+//! be simpler, and would let whoever came first with enough silent connections shut everybody
+//! else out. Who has to go:
+//!
+//! - over the limit of one address, one of its own connections;
+//! - over the limit of all, one of the network that holds most (an IPv4 address, an IPv6 /64: a
+//!   host can pick any number of addresses in its own);
+//! - in there, the one with the lowest [standing](Standing): connections that asked nothing go
+//!   before those that asked a little, those before the ones that have long been useful, and
+//!   among equals the one that has been quiet for longest. A flood so evicts itself, and a good
+//!   client keeps a connection that it uses.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+/// Every connection that is open.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    all: usize,
+    per_address: usize,
+    start: Instant,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    all: usize,
+    by_network: HashMap<IpAddr, Vec<Arc<Member>>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    address: IpAddr,
+    answered: AtomicU32,
+    /// Milliseconds since the crowd's start.
+    active_ms: AtomicU64,
+    evicted: Notify,
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    crowd: Arc<Crowd>,
+    member: Arc<Member>,
+}
+
+/// Which limit made an old connection go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crowded {
+    All,
+    Address,
+}
+
+/// How much a connection is worth keeping; the lowest goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    /// The number of binary digits of the answers taken, so that it takes real use to rise.
+    usefulness: u32,
+    active_ms: u64,
+}
+
+impl Crowd {
+    pub(super) fn new(all: usize, per_address: usize, start: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            all: all.max(1),
+            per_address: per_address.max(1),
+            start,
+            members: Mutex::default(),
+        })
+    }
+
+    /// Lets a connection from `address` in; says whether another was told to go for it.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        now: Instant,
+    ) -> (Place, Option<Crowded>) {
+        let address = address.to_canonical();
+        let mut members = self.members();
+        let crowded = if members.of_address(address) >= self.per_address {
+            members.evict(network(address), |member| member.address == address);
+            Some(Crowded::Address)
+        } else if members.all >= self.all {
+            members.evict_from_the_largest();
+            Some(Crowded::All)
+        } else {
+            None
+        };
+        let member = Arc::new(Member {
+            address,
+            answered: AtomicU32::new(0),
+            active_ms: AtomicU64::new(self.millis(now)),
+            evicted: Notify::new(),
+        });
+        members.all += 1;
+        members
+            .by_network
+            .entry(network(address))
+            .or_default()
+            .push(Arc::clone(&member));
+        let place = Place {
+            crowd: Arc::clone(self),
+            member,
+        };
+        (place, crowded)
+    }
+
+    /// Tells one connection to go, for want of descriptors.
+    pub(super) fn make_room(&self) {
+        self.members().evict_from_the_largest();
+    }
+
+    /// How many connections have a place.
+    pub(super) fn len(&self) -> usize {
+        self.members().all
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.start);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        // Consistent whenever the lock is free: nothing below panics half-way.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members {
+    fn of_address(&self, address: IpAddr) -> usize {
+        self.by_network.get(&network(address)).map_or(0, |members| {
+            members
+                .iter()
+                .filter(|member| member.address == address)
+                .count()
+        })
+    }
+
+    fn evict_from_the_largest(&mut self) {
+        let largest = self
+            .by_network
+            .iter()
+            .max_by_key(|(_, members)| members.len())
+            .map(|(network, _)| *network);
+        if let Some(network) = largest {
+            self.evict(network, |_| true);
+        }
+    }
+
+    fn evict(&mut self, network: IpAddr, eligible: impl Fn(&Member) -> bool) {
+        let lowest = self
+            .by_network
+            .get(&network)
+            .into_iter()
+            .flatten()
+            .filter(|member| eligible(member))
+            .min_by_key(|member| member.standing())
+            .map(Arc::clone);
+        if let Some(member) = lowest {
+            member.evicted.notify_one();
+            // Its place is free at once: whoever comes next finds it gone.
+            self.remove(&member);
+        }
+    }
+
+    /// Removes `member` if it is still there.
+    fn remove(&mut self, member: &Arc<Member>) {
+        let network = network(member.address);
+        let Some(members) = self.by_network.get_mut(&network) else {
+            return;
+        };
+        if let Some(place) = members.iter().position(|other| Arc::ptr_eq(other, member)) {
+            members.swap_remove(place);
+            self.all -= 1;
+            if members.is_empty() {
+                self.by_network.remove(&network);
+            }
+        }
+    }
+}
+
+impl Member {
+    fn standing(&self) -> Standing {
+        Standing {
+            usefulness: u32::BITS - self.answered.load(Ordering::Relaxed).leading_zeros(),
+            active_ms: self.active_ms.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Place {
+    /// Notes that the peer has taken an answer.
+    pub(super) fn answered(&self, now: Instant) {
+        let member = &self.member;
+        // Saturating: the count may be read while it is written, never wrapped.
+        let _ = member
+            .answered
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |answered| {
+                answered.checked_add(1)
+            });
+        member
+            .active_ms
+            .store(self.crowd.millis(now), Ordering::Relaxed);
+    }
+
+    /// Waits until this connection has to go.
+    pub(super) async fn evicted(&self) {
+        self.member.evicted.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.members().remove(&self.member);
+    }
+}
+
+/// The network that an address's owner can take others from: itself, or an IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Whether the connection was told to go, without waiting.
+    async fn told_to_go(place: &Place) -> bool {
+        tokio::time::timeout(Duration::ZERO, place.evicted())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn over_the_limit_of_an_address_its_own_quietest_connection_goes() {
+        let start = Instant::now();
+        let crowd = Crowd::new(10, 2, start);
+        let (other, _) = crowd.admit(address("192.0.2.9"), start);
+        let (first, _) = crowd.admit(address("192.0.2.1"), start);
+        let later = start + Duration::from_secs(1);
+        let (second, crowded) = crowd.admit(address("192.0.2.1"), later);
+        assert_eq!(crowded, None);
+        let (_third, crowded) = crowd.admit(address("192.0.2.1"), later);
+        assert_eq!(crowded, Some(Crowded::Address));
+        assert!(told_to_go(&first).await);
+        assert!(!told_to_go(&second).await);
+        assert!(!told_to_go(&other).await);
+        assert_eq!(crowd.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn over_the_limit_of_all_the_largest_holder_makes_room() {
+        let start = Instant::now();
+        let crowd = Crowd::new(4, 10, start);
+        let (small, _) = crowd.admit(address("192.0.2.1"), start);
+        let later = start + Duration::from_secs(1);
+        let flood: Vec<_> = (1..=3)
+            .map(|host| crowd.admit(address(&format!("2001:db8::{host}")), later).0)
+            .collect();
+        let (_new, crowded) = crowd.admit(address("192.0.2.2"), later);
+        assert_eq!(crowded, Some(Crowded::All));
+        assert!(!told_to_go(&small).await);
+        assert!(told_to_go(&flood[0]).await);
+    }
+
+    #[tokio::test]
+    async fn a_useful_connection_outlives_a_flood_of_newer_ones() {
+        let start = Instant::now();
+        let crowd = Crowd::new(8, 4, start);
+        let (useful, _) = crowd.admit(address("127.0.0.1"), start);
+        (0..4).for_each(|_| useful.answered(start));
+        let mut flood = Vec::new();
+        for second in 1..1000 {
+            let now = start + Duration::from_secs(second);
+            let (place, _) = crowd.admit(address("127.0.0.1"), now);
+            // Every second one asks something too, and then falls silent.
+            if second % 2 == 0 {
+                place.answered(now);
+            }
+            flood.push(place);
+        }
+        assert!(!told_to_go(&useful).await);
+        assert_eq!(crowd.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn an_evicted_connection_gives_its_place_back_once() {
+        let start = Instant::now();
+        let crowd = Crowd::new(1, 1, start);
+        let (first, _) = crowd.admit(address("::1"), start);
+        let (second, _) = crowd.admit(address("::1"), start);
+        assert_eq!(crowd.len(), 1);
+        drop(first);
+        assert_eq!(crowd.len(), 1);
+        drop(second);
+        assert_eq!(crowd.len(), 0);
+        assert!(crowd.members().by_network.is_empty());
+    }
+}
