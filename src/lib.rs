@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod config;
 pub mod counters;
 pub mod host;
 pub mod listen;
+pub mod publish;
 pub mod resolve;

@@ -7,8 +7,15 @@ use std::{borrow::Cow, future::Future, net::SocketAddr, pin::Pin, sync::Arc, tim
 
 use tokio::time::Instant;
 
+mod build;
+mod forward;
+mod local;
+mod loops;
 mod recursive;
 
+pub use build::{BuildError, build};
+pub use forward::Forward;
+pub use local::Local;
 pub use recursive::{Recursive, RecursiveError, RecursiveOptions, RootsError};
 
 /// The longest that a question may take before it is answered SERVFAIL.

@@ -1,0 +1,104 @@
+//! The configuration file as it is written: strict, kebab-case, nothing unknown.
+//!
+//! What a key means together with others is decided in [`super::Config`].
+
+use std::{net::IpAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::listen::Limits;
+
+use super::value::{Endpoint, Network, Suffix, Upstreams};
+
+/// The whole file. An empty one is valid.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct File {
+    /// Where the identity and what was published are kept.
+    pub state_dir: Option<PathBuf>,
+    /// The path of the socket that `zzdot status` talks to.
+    pub control_socket: Option<PathBuf>,
+    /// How long questions in flight are waited for when the service stops, in seconds.
+    pub stop_within_secs: Option<u64>,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[access]`
+    pub access: Access,
+    /// `[resolve]`
+    pub resolve: Resolve,
+    /// `[publish]`
+    pub publish: Publish,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+/// `[listen]`: where queries are taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Listen {
+    /// Addresses of plain DNS over UDP and TCP; port 53 where none is written.
+    pub dns: Option<Vec<Endpoint>>,
+    /// Addresses of DNS over TLS; port 853 where none is written.
+    pub dot: Option<Vec<Endpoint>>,
+}
+
+/// `[access]`: who is answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Access {
+    /// The networks that are answered; everybody else is met with silence.
+    pub allow: Option<Vec<Network>>,
+}
+
+/// `[resolve]`: where answers come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Resolve {
+    /// One of three ways.
+    pub mode: Mode,
+    /// The servers asked in the modes `forward` and `local`.
+    pub upstreams: Option<Upstreams>,
+    /// The certificate authorities, in PEM, that vouch for upstreams over TLS.
+    pub ca_file: Option<PathBuf>,
+    /// The root servers for `recursive`, in master-file form.
+    pub root_hints: Option<PathBuf>,
+    /// The keys of the root for `recursive`, as DNSKEY records in master-file form.
+    pub trust_anchor: Option<PathBuf>,
+    /// Whether `recursive` asks name servers at private and loopback addresses.
+    pub allow_private_nameservers: Option<bool>,
+    /// What to publish in mode `local`.
+    pub server_type: Option<ServerType>,
+}
+
+/// `resolve.mode`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Ask upstream servers.
+    #[default]
+    Forward,
+    /// Walk down from the root, validating.
+    Recursive,
+    /// Ask the resolver that already runs on this machine.
+    Local,
+}
+
+/// `resolve.server-type`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerType {
+    /// It walks down from the root itself.
+    Resolver,
+    /// It asks others.
+    Forwarder,
+}
+
+/// `[publish]`: what the zones say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Publish {
+    /// Under what the name is invented on the first start; `zz` where absent.
+    pub suffix: Option<Suffix>,
+    /// The addresses that clients are told; those of the DoT listeners where absent.
+    pub addresses: Option<Vec<IpAddr>>,
+}

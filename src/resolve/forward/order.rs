@@ -1,0 +1,147 @@
+//! Which upstream is asked first, and how long before the next one is asked as well.
+//!
+//! Sans-IO: outcomes and the time go in, an order comes out.
+
+use std::time::{Duration, Instant};
+
+/// What an upstream that was never asked is believed to take.
+const UNKNOWN_LATENCY: Duration = Duration::from_millis(50);
+
+/// Failures in a row from which on an upstream is asked only when the others fail.
+const FAILURES_BEFORE_REST: u32 = 2;
+
+/// The first rest; each further failure doubles it.
+const FIRST_REST: Duration = Duration::from_secs(2);
+
+/// The longest rest: how late a server that came back may be noticed.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// The bounds of the wait before the next upstream is asked as well.
+const HEDGE_AT_LEAST: Duration = Duration::from_millis(150);
+const HEDGE_AT_MOST: Duration = Duration::from_millis(1_200);
+
+/// What is known about one upstream.
+#[derive(Debug, Clone)]
+pub(super) struct Health {
+    latency: Duration,
+    failures: u32,
+    rests_until: Option<Instant>,
+    pub(super) answered: u64,
+    pub(super) failed: u64,
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        Self {
+            latency: UNKNOWN_LATENCY,
+            failures: 0,
+            rests_until: None,
+            answered: 0,
+            failed: 0,
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, took: Duration) {
+        // RFC 6298 §2.3 has 1/8; a quarter follows a changed network sooner.
+        self.latency = (self.latency * 3 + took) / 4;
+        self.failures = 0;
+        self.rests_until = None;
+        self.answered += 1;
+    }
+
+    pub(super) fn on_failure(&mut self, now: Instant) {
+        self.failed += 1;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES_BEFORE_REST {
+            let doublings = (self.failures - FAILURES_BEFORE_REST).min(8);
+            let rest = (FIRST_REST * 2u32.pow(doublings)).min(LONGEST_REST);
+            self.rests_until = Some(now + rest);
+        }
+    }
+
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        self.latency
+    }
+
+    /// How long to wait for this one before the next is asked as well.
+    pub(super) fn hedge_after(&self) -> Duration {
+        (self.latency * 3).clamp(HEDGE_AT_LEAST, HEDGE_AT_MOST)
+    }
+}
+
+/// The upstreams in the order in which they are asked: those at work before those that rest, then
+/// by latency in steps (so that noise does not reorder equals), then as configured.
+pub(super) fn order(upstreams: &[Health], now: Instant) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..upstreams.len()).collect();
+    order.sort_by_key(|&at| {
+        let upstream = &upstreams[at];
+        let step = upstream.latency.as_millis().max(1).ilog2();
+        (upstream.rests(now), step, at)
+    });
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_millis(4);
+    const SLOW: Duration = Duration::from_millis(400);
+
+    #[test]
+    fn the_configured_order_holds_while_nothing_is_known() {
+        let upstreams = [Health::new(), Health::new(), Health::new()];
+        assert_eq!(order(&upstreams, Instant::now()), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_quicker_one_comes_first() {
+        let mut upstreams = [Health::new(), Health::new()];
+        for _ in 0..10 {
+            upstreams[0].on_answer(SLOW);
+            upstreams[1].on_answer(QUICK);
+        }
+        assert_eq!(order(&upstreams, Instant::now()), [1, 0]);
+    }
+
+    #[test]
+    fn one_that_fails_rests_and_is_tried_again_later() {
+        let now = Instant::now();
+        let mut upstreams = [Health::new(), Health::new()];
+        upstreams[0].on_failure(now);
+        assert_eq!(order(&upstreams, now), [0, 1], "one failure is chance");
+        upstreams[0].on_failure(now);
+        assert_eq!(order(&upstreams, now), [1, 0]);
+        assert_eq!(order(&upstreams, now + FIRST_REST), [0, 1]);
+        upstreams[0].on_answer(QUICK);
+        assert_eq!(order(&upstreams, now), [0, 1]);
+    }
+
+    #[test]
+    fn the_rest_is_bounded() {
+        let now = Instant::now();
+        let mut upstream = Health::new();
+        for _ in 0..100 {
+            upstream.on_failure(now);
+        }
+        assert!(upstream.rests(now));
+        assert!(!upstream.rests(now + LONGEST_REST));
+    }
+
+    #[test]
+    fn the_hedge_stays_within_its_bounds() {
+        let mut upstream = Health::new();
+        for _ in 0..50 {
+            upstream.on_answer(Duration::ZERO);
+        }
+        assert_eq!(upstream.hedge_after(), HEDGE_AT_LEAST);
+        for _ in 0..50 {
+            upstream.on_answer(Duration::from_secs(5));
+        }
+        assert_eq!(upstream.hedge_after(), HEDGE_AT_MOST);
+    }
+}
