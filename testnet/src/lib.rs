@@ -1,2 +1,30 @@
-//! Skeleton.
+//! Labs: hosts as network namespaces, joined by bridges, with the name servers of today inside them.
+//!
+//! Everything lives below one process ([`sandbox`]): private mount, network and process namespaces that the kernel
+//! takes down with it, so that nothing of a lab, not even of a crashed one, is ever seen on the machine around it.
+//!
+//! * [`Lab`], [`Host`], [`Link`], [`Process`]: the hardware;
+//! * [`capture`]: what was on each link, and which DNS questions could be read there;
+//! * [`internet`]: a small signed internet with five hundred real names in it;
+//! * [`servers`] and [`products`]: programs with the configuration that a lab needs;
+//! * [`story`]: what is told in those labs, by `zzdot-testnet run` and by the tests alike.
 #![forbid(unsafe_code)]
+
+pub mod ask;
+pub mod capture;
+pub mod command;
+mod host;
+pub mod http;
+pub mod internet;
+mod lab;
+mod process;
+pub mod products;
+pub mod programs;
+pub mod relay;
+pub mod sandbox;
+pub mod servers;
+pub mod story;
+
+pub use host::Host;
+pub use lab::{Lab, LabError, Link};
+pub use process::{Process, ProcessError};

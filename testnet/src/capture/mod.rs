@@ -1,0 +1,227 @@
+//! What was on a link, and which DNS questions anybody on it could read.
+
+mod frame;
+mod stream;
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use hickory_proto::{
+    op::Message,
+    rr::{Name, RecordType},
+};
+use thiserror::Error;
+
+pub use frame::{Packet, Transport};
+
+/// The port of cleartext DNS (RFC 1035 4.2).
+const DNS_PORT: u16 = 53;
+
+/// Why a capture proves nothing.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// There is no such link.
+    #[error("no link named {link}")]
+    NoLink {
+        /// Which.
+        link: String,
+    },
+    /// The kernel dropped packets.
+    #[error("the capture on {link} is not complete: {said}")]
+    Incomplete {
+        /// Which link.
+        link: String,
+        /// What tcpdump said.
+        said: String,
+    },
+    /// The file cannot be read.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what tcpdump writes.
+    #[error("{}: not a capture of Ethernet frames: {what}", .path.display())]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// The packets of a link, in the order in which they were seen.
+#[derive(Debug)]
+pub struct Capture {
+    link: String,
+    packets: Vec<Packet>,
+}
+
+/// A DNS message to port 53 that anybody on the link could read.
+#[derive(Clone, Debug)]
+pub struct CleartextQuery {
+    /// When.
+    pub at: SystemTime,
+    /// The host whose card sent it; `None` for a card that no host of the lab has.
+    pub host: Option<String>,
+    /// From where to where.
+    pub source: SocketAddr,
+    /// To where.
+    pub destination: SocketAddr,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// What was asked; `None` when the message is not readable as DNS, which counts as a leak all the same.
+    pub question: Option<(Name, RecordType)>,
+}
+
+impl Capture {
+    /// Reads a file that tcpdump wrote; `cards` tells whose the hardware addresses are.
+    ///
+    /// # Errors
+    /// Not a whole capture of Ethernet frames.
+    pub fn read(
+        link: &str,
+        path: &Path,
+        cards: &BTreeMap<[u8; 6], String>,
+    ) -> Result<Self, CaptureError> {
+        let bytes = fs::read(path).map_err(|source| CaptureError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let packets = frame::packets(&bytes, cards).map_err(|what| CaptureError::Format {
+            path: path.to_owned(),
+            what,
+        })?;
+        Ok(Self {
+            link: link.to_owned(),
+            packets,
+        })
+    }
+
+    /// The link's name.
+    #[must_use]
+    pub fn link(&self) -> &str {
+        &self.link
+    }
+
+    /// All UDP and TCP packets.
+    #[must_use]
+    pub fn packets(&self) -> &[Packet] {
+        &self.packets
+    }
+
+    /// All DNS messages to port 53, over UDP and TCP, in the order of their times.
+    #[must_use]
+    pub fn cleartext_queries(&self) -> Vec<CleartextQuery> {
+        let datagrams = self
+            .packets
+            .iter()
+            .filter(|packet| {
+                packet.destination.port() == DNS_PORT && packet.transport == Transport::Udp
+            })
+            .map(|packet| CleartextQuery::new(packet, &packet.payload));
+        let segments = self
+            .packets
+            .iter()
+            .filter(|packet| packet.destination.port() == DNS_PORT && packet.transport.is_tcp());
+        let streamed = stream::messages(segments)
+            .into_iter()
+            .map(|(packet, message)| CleartextQuery::new(packet, &message));
+        let mut queries: Vec<_> = datagrams.chain(streamed).collect();
+        queries.sort_by_key(|query| query.at);
+        queries
+    }
+
+    /// The cleartext queries that a host sent, at or after a time.
+    #[must_use]
+    pub fn cleartext_queries_from(&self, host: &str, since: SystemTime) -> Vec<CleartextQuery> {
+        self.cleartext_queries()
+            .into_iter()
+            .filter(|query| query.host.as_deref() == Some(host) && query.at >= since)
+            .collect()
+    }
+
+    /// Packets of a host to this address and port (any port where `None`).
+    pub fn packets_between<'a>(
+        &'a self,
+        host: &'a str,
+        to: IpAddr,
+        port: Option<u16>,
+    ) -> impl Iterator<Item = &'a Packet> {
+        self.packets.iter().filter(move |packet| {
+            packet.host.as_deref() == Some(host)
+                && packet.destination.ip() == to
+                && port.is_none_or(|port| packet.destination.port() == port)
+        })
+    }
+
+    /// Packets of a host, at or after a time, on *any* port, whose payload holds this name as DNS messages spell it:
+    /// a name that leaks is seen wherever it leaks.
+    pub fn packets_spelling<'a>(
+        &'a self,
+        name: &Name,
+        host: &'a str,
+        since: SystemTime,
+    ) -> impl Iterator<Item = &'a Packet> + use<'a> {
+        let spelled: Vec<u8> = name
+            .iter()
+            .flat_map(|label| {
+                std::iter::once(u8::try_from(label.len()).expect("labels are at most 63 octets"))
+                    .chain(label.iter().copied())
+            })
+            .chain([0])
+            .collect();
+        self.packets.iter().filter(move |packet| {
+            packet.host.as_deref() == Some(host)
+                && packet.at >= since
+                && packet
+                    .payload
+                    .windows(spelled.len())
+                    .any(|window| window.eq_ignore_ascii_case(&spelled))
+        })
+    }
+}
+
+impl CleartextQuery {
+    fn new(packet: &Packet, message: &[u8]) -> Self {
+        let question = Message::from_vec(message).ok().and_then(|message| {
+            message
+                .queries
+                .first()
+                .map(|query| (query.name().to_lowercase(), query.query_type()))
+        });
+        Self {
+            at: packet.at,
+            host: packet.host.clone(),
+            source: packet.source,
+            destination: packet.destination,
+            transport: packet.transport,
+            question,
+        }
+    }
+
+    /// Does it ask for this name, whatever the type?
+    #[must_use]
+    pub fn asks_for(&self, name: &Name) -> bool {
+        self.question
+            .as_ref()
+            .is_some_and(|(asked, _)| asked == name)
+    }
+}
+
+impl fmt::Display for CleartextQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}: ", self.source, self.destination)?;
+        match &self.question {
+            Some((name, rtype)) => write!(f, "{name} {rtype}"),
+            None => write!(f, "a message that is not readable as DNS"),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The command line of `zzdot-testnet`. Data goes to standard output, words to standard error.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    products, sandbox,
+    story::{self, Failure, STORIES, Scene, Story},
+};
+
+/// Labs of network namespaces with real name servers, and the stories told in them.
+#[derive(Debug, Parser)]
+#[command(name = "zzdot-testnet", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Names every story, with one sentence about it.
+    List,
+    /// Plays a story, or all of them; prints a table of verdicts.
+    Run {
+        /// A name of `list`, or `all`.
+        story: String,
+        /// Keeps captures, configurations and logs in this folder, one folder a story.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// Sets the scene of a story and opens a shell on its laptop.
+    Shell {
+        /// A name of `list`.
+        story: String,
+        /// Keeps captures, configurations and logs in this folder.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main(arguments: Arguments) -> ExitCode {
+    match arguments.command {
+        Task::List => list(),
+        Task::Run { story, keep } if story == "all" => run_all(keep.as_deref()),
+        Task::Run { story, keep } => with_story(&story, |story| {
+            in_box(keep.as_deref(), story.name, |folder| {
+                story::run(story, folder)
+            })
+        }),
+        Task::Shell { story, keep } => with_story(&story, |story| {
+            in_box(keep.as_deref(), story.name, |folder| shell(story, folder))
+        }),
+    }
+}
+
+fn list() -> ExitCode {
+    let width = STORIES
+        .iter()
+        .map(|story| story.name.len())
+        .max()
+        .unwrap_or_default();
+    let mut out = io::stdout().lock();
+    for story in STORIES {
+        // A reader that has seen enough is no failure.
+        let _ = writeln!(out, "{:width$}  {}", story.name, story.sentence);
+    }
+    ExitCode::SUCCESS
+}
+
+fn with_story(name: &str, tell: impl FnOnce(&'static Story) -> ExitCode) -> ExitCode {
+    match story::find(name) {
+        Some(story) => tell(story),
+        None => {
+            let names: Vec<_> = STORIES.iter().map(|story| story.name).collect();
+            complain(
+                &format!("no story named '{name}'"),
+                Some(&format!("one of: {}, all", names.join(", "))),
+            );
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Each story in a box of its own, one after the other: they share the machine's two cores, and nothing else.
+fn run_all(keep: Option<&Path>) -> ExitCode {
+    let mut verdicts = Vec::new();
+    for story in STORIES {
+        eprintln!("{}: {}", story.name, story.sentence);
+        let started = Instant::now();
+        let mut command =
+            Command::new(env::current_exe().unwrap_or_else(|_| "zzdot-testnet".into()));
+        command.args(["run", story.name]).stdout(Stdio::null());
+        if let Some(folder) = keep {
+            command.arg("--keep").arg(folder);
+        }
+        let well = match command.status() {
+            Ok(status) => status.success(),
+            Err(error) => {
+                complain(&format!("cannot start myself: {error}"), None);
+                return ExitCode::from(3);
+            }
+        };
+        verdicts.push((story.name, well, started.elapsed()));
+    }
+    let mut out = io::stdout().lock();
+    for (name, well, took) in &verdicts {
+        let _ = writeln!(
+            out,
+            "{} {:6.1} s  {name}",
+            if *well { "ok    " } else { "FAILED" },
+            took.as_secs_f32()
+        );
+    }
+    if verdicts.iter().all(|(_, well, _)| *well) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Outside: builds the products and enters a box by running this very command again. Inside: does the work.
+fn in_box(
+    keep: Option<&Path>,
+    name: &str,
+    work: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> ExitCode {
+    if !sandbox::is_inside() {
+        if let Err(error) = products::ensure_built() {
+            complain(&error.to_string(), None);
+            return ExitCode::from(3);
+        }
+        let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+        complain(&sandbox::enter(&arguments).to_string(), None);
+        return ExitCode::from(3);
+    }
+    match furnished(keep, name, work) {
+        Ok(()) => {
+            println!("{name}: ok");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            complain(&failure.to_string(), None);
+            println!("{name}: FAILED");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn furnished(
+    keep: Option<&Path>,
+    name: &str,
+    work: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    sandbox::furnish()?;
+    let Some(folder) = keep else {
+        // In the box's own tmpfs: gone with it.
+        return work(&Path::new("/run/lab").join(name));
+    };
+    let folder = std::path::absolute(folder)?.join(name);
+    if folder.exists() {
+        // Logs and captures of two runs in one folder would tell a third story.
+        return Err(Failure::new(format!(
+            "{} exists; keep this run elsewhere, or remove it",
+            folder.display()
+        )));
+    }
+    work(&folder)
+}
+
+fn shell(story: &Story, folder: &Path) -> Result<(), Failure> {
+    let mut scene = Scene::build(folder)?;
+    (story.set_up)(&mut scene)?;
+    eprintln!(
+        "{}: {}\nThis is the laptop; the captures are in {}. Try:",
+        story.name,
+        story.sentence,
+        folder.display()
+    );
+    for line in story.try_this {
+        eprintln!("    {line}");
+    }
+    eprintln!("Other hosts: nsenter --net=/run/netns/NAME; exit takes the lab down.");
+    let shell = env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
+    scene
+        .laptop()
+        .command(&shell)?
+        .env("PS1", "laptop\\$ ")
+        .env("PATH", products::path_with_products()?)
+        .status()?;
+    Ok(())
+}
+
+fn complain(message: &str, hint: Option<&str>) {
+    eprintln!("zzdot-testnet: {message}");
+    if let Some(hint) = hint {
+        eprintln!("zzdot-testnet: hint: {hint}");
+    }
+}

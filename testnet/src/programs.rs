@@ -1,0 +1,119 @@
+//! The programs that a lab is made of, and the packages that bring them.
+
+use std::{
+    env,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+/// Program and Debian package; everything that any story starts.
+const PACKAGED: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("faketime", "faketime"),
+    ("getent", "libc-bin"),
+    ("ip", "iproute2"),
+    ("ldns-keygen", "ldnsutils"),
+    ("ldns-signzone", "ldnsutils"),
+    ("nsd", "nsd"),
+    ("nsenter", "util-linux"),
+    ("sh", "dash"),
+    ("tcpdump", "tcpdump"),
+    ("unbound", "unbound"),
+    ("unshare", "util-linux"),
+];
+
+/// Where Debian keeps programs; the last ones are not on the `PATH` of everybody.
+const FOLDERS: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// Programs that are not installed.
+#[derive(Debug, Error)]
+#[error("not installed: {}; mend it with: apt-get install {}", .programs.join(", "), .packages.join(" "))]
+pub struct Missing {
+    programs: Vec<String>,
+    packages: Vec<String>,
+}
+
+/// The whole path of a program.
+///
+/// # Errors
+/// [`Missing`] names the package that brings it.
+pub fn find(program: &str) -> Result<PathBuf, Missing> {
+    let on_path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&on_path)
+        .chain(FOLDERS.iter().map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|path| is_executable(path))
+        .ok_or_else(|| Missing {
+            programs: vec![program.into()],
+            packages: vec![package_of(program).into()],
+        })
+}
+
+/// All programs that the stories start are there.
+///
+/// # Errors
+/// [`Missing`] names all that are not, with one command that installs them.
+pub fn check_all() -> Result<(), Missing> {
+    let missing: Vec<_> = PACKAGED
+        .iter()
+        .filter(|(program, _)| find(program).is_err())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<String> = missing
+        .iter()
+        .map(|(_, package)| (*package).into())
+        .collect();
+    packages.dedup();
+    Err(Missing {
+        programs: missing
+            .iter()
+            .map(|(program, _)| (*program).into())
+            .collect(),
+        packages,
+    })
+}
+
+fn package_of(program: &str) -> &str {
+    PACKAGED
+        .iter()
+        .find(|(name, _)| *name == program)
+        .map_or(program, |(_, package)| package)
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_the_command_that_mends_it() {
+        let missing = find("no-such-program").unwrap_err().to_string();
+        assert_eq!(
+            missing,
+            "not installed: no-such-program; mend it with: apt-get install no-such-program"
+        );
+    }
+
+    #[test]
+    fn a_program_outside_the_callers_path_is_found_and_its_package_known() {
+        assert!(find("ip").unwrap().is_absolute());
+        assert_eq!(package_of("ldns-signzone"), "ldnsutils");
+    }
+}

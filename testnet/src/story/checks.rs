@@ -1,0 +1,228 @@
+//! What several stories check.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
+
+use super::{Failure, Scene, Teller, Told, scene::provider_dns};
+use crate::{
+    ask::{Answer, Question, ask_all},
+    capture::Capture,
+    internet::PAGE,
+};
+
+/// Differences shown before "and so on".
+const SHOWN: usize = 12;
+
+/// Fails unless `holds`.
+pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Told {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(otherwise()))
+    }
+}
+
+/// Everything, asked from the laptop at `server`, is answered as the provider's unbound answers it: code, records,
+/// signatures and the AD bit.
+pub(super) fn answers_equal_the_reference(
+    scene: &Scene,
+    server: SocketAddr,
+    teller: &Teller,
+) -> Told {
+    let questions = scene.internet.questions();
+    let answers = ask_all(&scene.laptop, server, &questions)?;
+    teller.tell(format!(
+        "{} questions asked from the laptop: {}",
+        questions.len(),
+        tally(&answers)
+    ));
+    let reference = ask_all(&scene.provider, provider_dns(), &questions)?;
+    let differences: Vec<_> = questions
+        .iter()
+        .zip(answers.iter().zip(&reference))
+        .filter(|(_, (got, want))| !got.says_the_same_as(want))
+        .collect();
+    ensure(differences.is_empty(), || {
+        let shown = differences.iter().take(SHOWN);
+        let lines: Vec<_> = shown
+            .map(|(question, (got, want))| {
+                format!(
+                    "  {question}{}\n    got  {got}\n    want {want}",
+                    about(scene, question)
+                )
+            })
+            .collect();
+        format!(
+            "{} of {} answers differ from unbound's:\n{}",
+            differences.len(),
+            questions.len(),
+            lines.join("\n")
+        )
+    })?;
+    reference_is_worth_comparing_with(&reference)?;
+    teller.tell("every answer equals unbound's: code, records, signatures, AD");
+    Ok(())
+}
+
+fn about(scene: &Scene, question: &Question) -> String {
+    let probe = scene.internet.probes().iter().find(|probe| {
+        probe.question.name == question.name && probe.question.rtype == question.rtype
+    });
+    probe
+        .map(|probe| format!(" ({})", probe.about))
+        .unwrap_or_default()
+}
+
+/// A lab in which everything fails, or nothing is signed, would please every comparison.
+fn reference_is_worth_comparing_with(reference: &[Answer]) -> Told {
+    use hickory_proto::op::ResponseCode;
+    let count =
+        |holds: &dyn Fn(&Answer) -> bool| reference.iter().filter(|answer| holds(answer)).count();
+    let secure = count(&|answer| answer.authentic && !answer.answers.is_empty());
+    let insecure = count(&|answer| !answer.authentic && !answer.answers.is_empty());
+    let failed = count(&|answer| answer.rcode == ResponseCode::ServFail);
+    let absent = count(&|answer| answer.rcode == ResponseCode::NXDomain);
+    let empty = count(&|answer| answer.rcode == ResponseCode::NoError && answer.answers.is_empty());
+    ensure(
+        secure > 500 && insecure > 100 && failed >= 10 && absent >= 10 && empty >= 10,
+        || {
+            format!(
+                "the lab itself is not what it should be: {}",
+                tally(reference)
+            )
+        },
+    )
+}
+
+fn tally(answers: &[Answer]) -> String {
+    let codes: BTreeSet<_> = answers
+        .iter()
+        .map(|answer| answer.rcode.to_string())
+        .collect();
+    let codes: Vec<_> = codes
+        .iter()
+        .map(|code| {
+            format!(
+                "{code} {}",
+                answers
+                    .iter()
+                    .filter(|answer| answer.rcode.to_string() == **code)
+                    .count()
+            )
+        })
+        .collect();
+    let authentic = answers.iter().filter(|answer| answer.authentic).count();
+    let tcp = answers.iter().filter(|answer| answer.over_tcp).count();
+    format!(
+        "{}; authentic {authentic}; over TCP {tcp}",
+        codes.join(", ")
+    )
+}
+
+/// `getent` and `curl` on the laptop, by nothing but its resolv.conf.
+pub(super) fn applications_work(scene: &Scene, teller: &Teller) -> Told {
+    let names: Vec<_> = scene
+        .internet
+        .names()
+        .iter()
+        .map(|name| name.to_utf8().trim_end_matches('.').to_owned())
+        .collect();
+    let mut arguments = vec!["ahosts"];
+    arguments.extend(names.iter().map(String::as_str));
+    let output = scene.laptop.output("getent", &arguments)?;
+    let found: BTreeSet<_> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
+        .collect();
+    ensure(output.status.success(), || {
+        format!(
+            "getent found {} of {} names ({})",
+            found.len(),
+            names.len(),
+            output.status
+        )
+    })?;
+    teller.tell(format!("getent finds all {} names", names.len()));
+    for family in ["-4", "-6"] {
+        let output = scene.laptop.output(
+            "curl",
+            &[
+                family,
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "20",
+                "http://www.portal.example/",
+            ],
+        )?;
+        let page = String::from_utf8_lossy(&output.stdout);
+        ensure(page == PAGE, || {
+            format!(
+                "curl {family}: {} {page} {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })?;
+    }
+    teller.tell("curl fetches a page over IPv4 and over IPv6");
+    Ok(())
+}
+
+/// Which of the five hundred names this host asked for in cleartext, since then.
+pub(super) fn names_in_cleartext(
+    scene: &Scene,
+    capture: &Capture,
+    host: &str,
+    since: SystemTime,
+) -> usize {
+    let queries = capture.cleartext_queries_from(host, since);
+    scene
+        .internet
+        .names()
+        .iter()
+        .filter(|name| {
+            queries
+                .iter()
+                .any(|query| query.asks_for(&name.to_lowercase()))
+        })
+        .count()
+}
+
+/// Not one DNS message to port 53 left the host since then, and no packet to any port spells one of the names.
+pub(super) fn nothing_in_cleartext(
+    scene: &Scene,
+    capture: &Capture,
+    host: &str,
+    since: SystemTime,
+    teller: &Teller,
+) -> Told {
+    let queries = capture.cleartext_queries_from(host, since);
+    ensure(queries.is_empty(), || {
+        let lines: Vec<_> = queries
+            .iter()
+            .take(SHOWN)
+            .map(|query| format!("  {query}"))
+            .collect();
+        format!(
+            "{} cleartext queries left {host} on {}:\n{}",
+            queries.len(),
+            capture.link(),
+            lines.join("\n")
+        )
+    })?;
+    for name in scene.internet.names() {
+        let leaked = capture.packets_spelling(name, host, since).count();
+        ensure(leaked == 0, || {
+            format!(
+                "{leaked} packets of {host} on {} spell {name}",
+                capture.link()
+            )
+        })?;
+    }
+    let packets = capture
+        .packets()
+        .iter()
+        .filter(|packet| packet.host.as_deref() == Some(host) && packet.at >= since)
+        .count();
+    teller.tell(format!("{packets} packets left {host} since the handshake: not one cleartext query, no name spelled"));
+    Ok(())
+}
