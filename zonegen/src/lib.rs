@@ -6,8 +6,10 @@
 
 pub mod certificate;
 pub mod clock;
+pub mod command;
 pub mod durable;
 pub mod exit;
+pub mod export;
 pub mod identity;
 pub mod identity_files;
 pub mod keys;
@@ -19,6 +21,7 @@ pub mod publication;
 pub mod publish;
 pub mod sign;
 pub mod signed_zone;
+pub mod summary;
 pub mod trust_anchor;
 pub mod verify;
 pub mod zone;
