@@ -3,9 +3,11 @@
 use std::{
     fs,
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
 };
+
+use crate::listen::Inherited;
 
 /// The facts about the host that defaults are made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +16,10 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// The name servers that the host uses, in order of preference.
     pub name_servers: Vec<IpAddr>,
+    /// The addresses of the sockets for plain DNS that the service manager passed in.
+    pub passed_dns: Vec<SocketAddr>,
+    /// The same for DNS over TLS.
+    pub passed_dot: Vec<SocketAddr>,
 }
 
 impl Host {
@@ -22,7 +28,21 @@ impl Host {
         Ok(Self {
             addresses: interface_addresses()?,
             name_servers: name_servers(),
+            ..Self::default()
         })
+    }
+
+    /// Adds the sockets that were passed in.
+    #[must_use]
+    pub fn with_passed(mut self, inherited: &Inherited) -> Self {
+        let tcp = inherited.tcp.iter().map(TcpListener::local_addr);
+        let udp = inherited.udp.iter().map(UdpSocket::local_addr);
+        self.passed_dns = udp.chain(tcp).flatten().collect();
+        self.passed_dns.sort_unstable();
+        self.passed_dns.dedup();
+        let tls = inherited.tls.iter().map(TcpListener::local_addr);
+        self.passed_dot = tls.flatten().collect();
+        self
     }
 
     /// Whether `address` belongs to this machine (all of 127.0.0.0/8 does).
@@ -84,12 +104,12 @@ fn name_servers() -> Vec<IpAddr> {
         .map(|text| parse_name_servers(&text))
         .unwrap_or_default();
     // The stub of systemd-resolved hides the servers behind it, and may one day point at us.
-    if listed.iter().any(|address| is_resolved_stub(*address)) {
-        if let Ok(text) = read_bounded(Path::new("/run/systemd/resolve/resolv.conf")) {
-            let behind = parse_name_servers(&text);
-            if !behind.is_empty() {
-                return behind;
-            }
+    if listed.iter().any(|address| is_resolved_stub(*address))
+        && let Ok(text) = read_bounded(Path::new("/run/systemd/resolve/resolv.conf"))
+    {
+        let behind = parse_name_servers(&text);
+        if !behind.is_empty() {
+            return behind;
         }
     }
     listed

@@ -6,9 +6,15 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod appliance;
+pub mod command;
 pub mod config;
+pub mod control;
 pub mod counters;
+pub mod error;
 pub mod host;
 pub mod listen;
+pub mod passed;
 pub mod publish;
 pub mod resolve;
+pub mod run;

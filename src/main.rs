@@ -1,2 +1,34 @@
-//! Skeleton.
-fn main() {}
+//! The `zzdot` binary: a command line, and an exit code.
+#![forbid(unsafe_code)]
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use zzdot::command::CommandLine;
+use zzdot_zonegen::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match start(line) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => failure.report("zzdot"),
+    }
+}
+
+fn start(line: CommandLine) -> Result<(), Failure> {
+    let filter = EnvFilter::try_from_env("ZZDOT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        Failure::new(
+            Exit::CannotRun,
+            format!("cannot start the runtime: {error}"),
+        )
+    })?;
+    runtime.block_on(line.command.run())
+}

@@ -6,7 +6,10 @@
 //! served stay as they are, and a server that just started publishes nothing until the clock is
 //! right, though it answers everything else.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hickory_proto::rr::Name;
 use ring::rand::SystemRandom;
@@ -36,11 +39,11 @@ pub enum PublishingError {
     State(#[from] StateError),
     /// The zones do not come out.
     #[error(transparent)]
-    Zones(#[from] PublishError),
+    Zones(Box<PublishError>),
 }
 
 /// Loads the identity in `dir`; makes one when there is none at all. Says whether it was made.
-pub fn identity(dir: &std::path::Path, suffix: &Name) -> Result<(Identity, bool), Failure> {
+pub fn identity(dir: &Path, suffix: &Name) -> Result<(Identity, bool), Failure> {
     let refuse = |error: IdentityError| {
         let failure = Failure::from(error);
         Failure {
@@ -145,7 +148,8 @@ impl Publisher {
         now: UnixTime,
     ) -> Result<(Published, Stamp), PublishingError> {
         let stamp = Stamp::advance(&self.dir, now)?;
-        let published = publish(&self.identity, publication, &stamp)?;
+        let published = publish(&self.identity, publication, &stamp)
+            .map_err(|error| PublishingError::Zones(Box::new(error)))?;
         Ok((published, stamp))
     }
 }

@@ -36,10 +36,10 @@ impl Environment {
             return Some(dir);
         }
         // The XDG specification says that relative paths are to be ignored.
-        if let Some(dir) = self.xdg_state_home.as_ref().map(Path::new) {
-            if dir.is_absolute() {
-                return Some(dir.join(program));
-            }
+        if let Some(dir) = self.xdg_state_home.as_ref().map(Path::new)
+            && dir.is_absolute()
+        {
+            return Some(dir.join(program));
         }
         let home = Path::new(self.home.as_ref()?);
         Some(home.join(".local/state").join(program))

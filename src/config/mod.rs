@@ -262,6 +262,8 @@ fn listeners(file: &File, host: &Host) -> Result<(Vec<SocketAddr>, Vec<SocketAdd
     let listen = &file.listen;
     let dns: Vec<SocketAddr> = match &listen.dns {
         Some(listed) => listed.iter().map(|endpoint| endpoint.or_port(53)).collect(),
+        // A service manager that passes sockets in has decided.
+        None if !host.passed_dns.is_empty() => host.passed_dns.clone(),
         None => own().map(|address| SocketAddr::new(address, 53)).collect(),
     };
     let dot: Vec<SocketAddr> = match &listen.dot {
@@ -269,6 +271,7 @@ fn listeners(file: &File, host: &Host) -> Result<(Vec<SocketAddr>, Vec<SocketAdd
             .iter()
             .map(|endpoint| endpoint.or_port(853))
             .collect(),
+        None if !host.passed_dot.is_empty() => host.passed_dot.clone(),
         // Somebody who names addresses for plain DNS means these addresses.
         None if listen.dns.is_some() => dns
             .iter()

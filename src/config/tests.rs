@@ -26,6 +26,7 @@ fn router() -> Host {
         .map(ip)
         .to_vec(),
         name_servers: vec![ip("9.9.9.9"), ip("192.168.1.1")],
+        ..Host::default()
     }
 }
 
@@ -123,6 +124,19 @@ fn loopback_is_published_only_by_who_serves_nothing_else() {
 fn addresses_for_dns_are_addresses_for_dot() {
     let config = complete("[listen]\ndns = [\"192.168.1.1\"]\n");
     assert_eq!(config.dot, sockets(&["192.168.1.1:853"]));
+}
+
+#[test]
+fn sockets_passed_in_decide_where_the_file_says_nothing() {
+    let host = Host {
+        passed_dns: sockets(&["0.0.0.0:53"]),
+        passed_dot: sockets(&["192.168.1.1:8853"]),
+        ..router()
+    };
+    let config = Config::complete(&File::default(), paths(), &host).unwrap();
+    assert_eq!(config.dns, host.passed_dns);
+    assert_eq!(config.dot, host.passed_dot);
+    assert_eq!(config.publication().dot_port, 8853);
 }
 
 #[test]

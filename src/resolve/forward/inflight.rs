@@ -13,13 +13,16 @@ use crate::resolve::ResolveError;
 /// What an exchange came to, for everybody who waits for it.
 type Outcome = Result<Arc<[u8]>, ResolveError>;
 
+/// What is asked, and where its outcome will be told.
+type Exchanges = Arc<Mutex<HashMap<Vec<u8>, watch::Receiver<Option<Outcome>>>>>;
+
 /// Different questions in flight at the same time.
 const MAX_IN_FLIGHT: usize = 4_096;
 
 /// The exchanges under way, by what is asked.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    exchanges: Arc<Mutex<HashMap<Vec<u8>, watch::Receiver<Option<Outcome>>>>>,
+    exchanges: Exchanges,
 }
 
 impl InFlight {
@@ -90,7 +93,7 @@ impl InFlight {
 
 /// Takes its exchange out of the map, however the exchange ends.
 struct Entry {
-    exchanges: Arc<Mutex<HashMap<Vec<u8>, watch::Receiver<Option<Outcome>>>>>,
+    exchanges: Exchanges,
     key: Vec<u8>,
 }
 

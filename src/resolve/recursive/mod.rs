@@ -246,17 +246,21 @@ impl Source for Recursive {
 }
 
 fn recursor_options(options: &RecursiveOptions) -> RecursorOptions {
-    let mut chosen = RecursorOptions::default();
-    chosen.response_cache_size = RESPONSES_KEPT;
-    chosen.ns_cache_size = ZONES_KEPT;
-    chosen.ns_recursion_limit = MAX_ZONE_CUTS;
-    // Random letter case (0x20) stays off: names in the data of an answer are compressed against
-    // the question, so the recursor would hand the scrambled case on and cache it.
-    chosen.case_randomization = false;
-    if options.allow_private_nameservers {
-        chosen.deny_server.clear();
+    let defaults = RecursorOptions::default();
+    RecursorOptions {
+        response_cache_size: RESPONSES_KEPT,
+        ns_cache_size: ZONES_KEPT,
+        ns_recursion_limit: MAX_ZONE_CUTS,
+        // Random letter case (0x20) stays off: names in the data of an answer are compressed
+        // against the question, so the recursor would hand the scrambled case on and cache it.
+        case_randomization: false,
+        deny_server: if options.allow_private_nameservers {
+            Vec::new()
+        } else {
+            defaults.deny_server.clone()
+        },
+        ..defaults
     }
-    chosen
 }
 
 /// The system's clock as RRSIG records count (RFC 4034 §3.1.5).

@@ -1,0 +1,221 @@
+//! The running appliance: the parts, put together, and how they change while it runs.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::{Value, json};
+use zzdot_zonegen::{
+    clock::UnixTime,
+    exit::{Exit, Failure},
+    identity::Identity,
+};
+
+use crate::{
+    answer::{LocalZones, Responder, access::AccessList, cookie::Secret},
+    config::Config,
+    counters::Counters,
+    error,
+    listen::{Front, FrontConfig, Inherited, server_config},
+    publish::{self, Publisher},
+    resolve,
+};
+
+/// Everything that serves.
+pub struct Appliance {
+    config: Config,
+    config_file: Option<PathBuf>,
+    responder: Arc<Responder>,
+    publisher: Publisher,
+    front: Front,
+    started: Instant,
+    last_reload: Option<Reload>,
+}
+
+/// What became of the last reload.
+#[derive(Debug, Clone)]
+struct Reload {
+    at: UnixTime,
+    error: Option<String>,
+    needs_restart: Vec<&'static str>,
+}
+
+impl Appliance {
+    /// Loads or makes the identity, signs the zones, binds, and serves. Needs a tokio runtime.
+    pub fn start(
+        config: Config,
+        config_file: Option<PathBuf>,
+        inherited: Inherited,
+    ) -> Result<Self, Failure> {
+        let dir = config.identity_dir();
+        let (identity, made) = publish::identity(&dir, &config.suffix)?;
+        if made {
+            tracing::info!(name = %identity.name(), folder = %dir.display(), "identity made");
+        }
+        let source =
+            resolve::build(&config.resolve, identity.name().as_name()).map_err(error::of_source)?;
+        let tls = server_config(vec![identity.certificate()], identity.tls_key())
+            .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))?;
+        let responder = Arc::new(Responder::new(
+            source,
+            Secret(random()?),
+            config.limits.idle,
+            Arc::new(Counters::default()),
+        ));
+        responder.replace_access(AccessList::new(config.allow.clone()));
+        responder.replace_private_suffixes(&[identity.name().suffix()]);
+        let mut publisher = Publisher::new(identity, dir);
+        renew(&mut publisher, &responder, &config);
+        let front = Front::start(
+            FrontConfig {
+                dns: config.dns.clone(),
+                dot: config.dot.clone(),
+                limits: config.limits.clone(),
+                tls: Arc::new(ArcSwap::from_pointee(tls)),
+                inherited,
+            },
+            responder.clone(),
+        )
+        .map_err(error::of_listening)?;
+        Ok(Self {
+            config,
+            config_file,
+            responder,
+            publisher,
+            front,
+            started: Instant::now(),
+            last_reload: None,
+        })
+    }
+
+    /// What runs.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Who serves.
+    pub fn identity(&self) -> &Identity {
+        self.publisher.identity()
+    }
+
+    /// Where it serves, with the ports that were picked.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// Signs the zones when that is due.
+    pub fn renew(&mut self) {
+        renew(&mut self.publisher, &self.responder, &self.config);
+    }
+
+    /// Changes to `config` without dropping a connection. On an error everything is as before.
+    pub fn reload(&mut self, config: Result<Config, Failure>) {
+        let applied = config.and_then(|config| self.apply(config));
+        let reload = Reload {
+            at: UnixTime::now(),
+            needs_restart: applied.as_ref().cloned().unwrap_or_default(),
+            error: applied.err().map(|failure| failure.message),
+        };
+        match &reload.error {
+            None => tracing::info!("configuration reloaded"),
+            Some(error) => {
+                tracing::error!(%error, "not reloaded; the old configuration stays");
+            }
+        }
+        for key in &reload.needs_restart {
+            tracing::warn!(key, "this change takes effect after a restart");
+        }
+        self.last_reload = Some(reload);
+    }
+
+    /// Puts `config` to work; gives back the keys whose change has to wait for a restart.
+    fn apply(&mut self, mut config: Config) -> Result<Vec<&'static str>, Failure> {
+        let name = self.publisher.identity().name().as_name().clone();
+        // Everything that can fail comes first, the sockets last of these.
+        let source = if config.resolve == self.config.resolve {
+            None
+        } else {
+            Some(resolve::build(&config.resolve, &name).map_err(error::of_source)?)
+        };
+        self.front
+            .rebind(&config.dns, &config.dot)
+            .map_err(error::of_listening)?;
+        if let Some(source) = source {
+            self.responder.replace_source(source);
+        }
+        self.responder
+            .replace_access(AccessList::new(config.allow.clone()));
+        let mut waits = Vec::new();
+        let old = &self.config;
+        if config.state_dir != old.state_dir {
+            waits.push("state-dir");
+            config.state_dir = old.state_dir.clone();
+        }
+        if config.control_socket != old.control_socket {
+            waits.push("control-socket");
+            config.control_socket = old.control_socket.clone();
+        }
+        if config.limits != old.limits {
+            waits.push("limits");
+            config.limits = old.limits.clone();
+        }
+        self.config = config;
+        self.renew();
+        Ok(waits)
+    }
+
+    /// What `zzdot status` shows.
+    pub fn status(&self) -> Value {
+        let zones = self.publisher.stamp().map(|stamp| {
+            json!({
+                "serial": stamp.serial,
+                "inception": stamp.inception.0,
+                "signed": stamp.made.0,
+            })
+        });
+        json!({
+            "name": self.identity().name().to_string(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime-secs": self.started.elapsed().as_secs(),
+            "config-file": self.config_file,
+            "state-dir": self.config.state_dir,
+            "server-type": self.config.server_type.as_str(),
+            "listen": self.front.status(),
+            "access": self.config.allow,
+            "published-addresses": self.config.published,
+            "zones": zones,
+            "zones-trouble": self.publisher.trouble(),
+            "resolve": self.responder.source().describe(),
+            "last-reload": self.last_reload.as_ref().map(|reload| json!({
+                "at": reload.at.0,
+                "error": reload.error,
+                "needs-restart": reload.needs_restart,
+            })),
+            "counters": &**self.responder.counters(),
+        })
+    }
+
+    /// Stops taking queries and waits for those in flight.
+    pub async fn drain(self) {
+        let within = self.config.stop_within;
+        self.front.drain(tokio::time::Instant::now() + within).await;
+    }
+}
+
+fn renew(publisher: &mut Publisher, responder: &Responder, config: &Config) {
+    if let Some(published) = publisher.renew(&config.publication(), UnixTime::now()) {
+        responder.replace_zones(LocalZones::new(vec![
+            published.name_zone,
+            published.anchor_zone,
+        ]));
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Failure::new(Exit::CannotRun, "the system has no randomness"))?;
+    Ok(bytes)
+}

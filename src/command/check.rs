@@ -1,0 +1,130 @@
+//! `zzdot check`: what `zzdot serve` would do, without doing it.
+
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    path::Path,
+};
+
+use serde_json::Value;
+use zzdot_client::control::Request;
+use zzdot_zonegen::{
+    exit::{Exit, Failure},
+    identity::Identity,
+    publication::Stamp,
+};
+
+use super::{Place, daemon, print};
+use crate::{
+    config::{Config, Resolve},
+    error, resolve,
+    run::{self, Options},
+};
+
+/// Checks configuration, files, identity and ports, and prints what would be served.
+pub async fn run(place: Place) -> Result<(), Failure> {
+    let options = Options {
+        config: place.config.clone(),
+        state_dir: place.state_dir.clone(),
+    };
+    let config = run::load(&options, &run::observe()?)?;
+    let name = check_identity(&config.identity_dir())?;
+    // The source reads its files and asks nobody.
+    let unnamed = config.suffix.clone();
+    resolve::build(&config.resolve, &unnamed).map_err(error::of_source)?;
+    let running = daemon::ask(&place, &Request::new("status")).await.ok();
+    check_ports(&config, running.as_ref())?;
+    print(&text(&config, name.as_deref(), running.is_some()))
+}
+
+/// The name, when there is an identity already.
+fn check_identity(dir: &Path) -> Result<Option<String>, Failure> {
+    let refuse = |error| Failure {
+        exit: Exit::CannotRun,
+        ..Failure::from(error)
+    };
+    if !Identity::exists(dir).map_err(refuse)? {
+        return Ok(None);
+    }
+    let identity = Identity::load(dir).map_err(refuse)?;
+    Stamp::load(dir).map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
+    Ok(Some(identity.name().to_string()))
+}
+
+/// Binds each address for a moment, except those that the running zzdot serves.
+fn check_ports(config: &Config, running: Option<&Value>) -> Result<(), Failure> {
+    let serves = |kind: &str, address: &SocketAddr| {
+        running
+            .and_then(|status| status["listen"][kind].as_array())
+            .is_some_and(|served| served.iter().any(|one| *one == address.to_string()))
+    };
+    let refuse = |protocol, address: &SocketAddr, source| {
+        error::of_listening(crate::listen::ListenError::Bind {
+            protocol,
+            address: *address,
+            source,
+        })
+    };
+    use crate::listen::Protocol;
+    for address in config.dns.iter().filter(|address| !serves("dns", address)) {
+        UdpSocket::bind(address).map_err(|error| refuse(Protocol::Udp, address, error))?;
+        TcpListener::bind(address).map_err(|error| refuse(Protocol::Tcp, address, error))?;
+    }
+    for address in config.dot.iter().filter(|address| !serves("dot", address)) {
+        TcpListener::bind(address).map_err(|error| refuse(Protocol::Tls, address, error))?;
+    }
+    Ok(())
+}
+
+fn text(config: &Config, name: Option<&str>, running: bool) -> String {
+    let joined = |items: &[String]| items.join(" ");
+    let sockets = |addresses: &[SocketAddr]| {
+        joined(
+            &addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let (mode, from) = match &config.resolve {
+        Resolve::Forward { upstreams, .. } if upstreams.is_empty() => (
+            "forward",
+            "nobody: this host names no name server but itself".to_owned(),
+        ),
+        Resolve::Forward { upstreams, .. } => (
+            "forward",
+            joined(
+                &upstreams
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
+            ),
+        ),
+        Resolve::Recursive { root_hints, .. } => (
+            "recursive",
+            match root_hints {
+                Some(path) => format!("the roots in {}", path.display()),
+                None => "the public roots".into(),
+            },
+        ),
+        Resolve::Local { resolver } => ("local", resolver.to_string()),
+    };
+    let published = config.published.iter().map(ToString::to_string);
+    let access = config.allow.iter().map(ToString::to_string);
+    format!(
+        "name        {}\nstate-dir   {}\ncontrol     {}\ndns         {}\ndot         {}\n\
+         access      {}\nresolve     {mode}, from {from}\npublished   {} as {}\n{}",
+        name.unwrap_or("none yet; the first start makes one"),
+        config.state_dir.display(),
+        config.control_socket.display(),
+        sockets(&config.dns),
+        sockets(&config.dot),
+        joined(&access.collect::<Vec<_>>()),
+        joined(&published.collect::<Vec<_>>()),
+        config.server_type,
+        if running {
+            "running     yes; SIGHUP makes it read this configuration\n"
+        } else {
+            ""
+        },
+    )
+}

@@ -1,0 +1,25 @@
+//! What the running appliance answers on its control socket.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+use zzdot_client::control::{Rejection, Request};
+
+use crate::{appliance::Appliance, command::identity};
+
+/// The appliance while it runs; taken out when it stops.
+pub type Shared = Arc<Mutex<Option<Appliance>>>;
+
+/// Answers one request.
+pub async fn handle(appliance: Shared, request: Request) -> Result<Value, Rejection> {
+    let appliance = appliance.lock().await;
+    let Some(appliance) = appliance.as_ref() else {
+        return Err(Rejection::new("zzdot is stopping"));
+    };
+    match request.command.as_str() {
+        "status" => Ok(appliance.status()),
+        "identity" => Ok(identity::describe(appliance.identity())),
+        _ => Err(Rejection::unknown_command(&request)),
+    }
+}
