@@ -4,11 +4,22 @@
 //! and the verdict come out. It reads no clock and opens no socket.
 
 mod action;
+mod examination;
+mod ledger;
+mod meeting;
 mod refusal;
+mod service;
 mod tlsa;
 mod verdict;
+mod walk;
 
 pub use action::{Action, Ask, AskId, Connect, ConnectId, Step, TlsFailure};
+pub use examination::{MAX_FALLBACKS, MAX_TLSA};
 pub use refusal::Refusal;
+pub use service::{DOT_PORT, MAX_ADDRESSES};
 pub use tlsa::{PeerCertificates, Tlsa, TlsaMismatch, TlsaTextError, peer_named_by};
 pub use verdict::{Discovered, LegacyReason, Verdict};
+pub use walk::{FALLBACK_AFTER, MAX_ASKS, WALK_TIMEOUT, Walk, WalkInput, WalkPolicy};
+
+#[cfg(test)]
+mod tests;

@@ -288,9 +288,9 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-impl From<Bogus> for Refusal {
-    fn from(bogus: Bogus) -> Self {
-        Self::Bogus(bogus)
+impl From<Box<Bogus>> for Box<Refusal> {
+    fn from(bogus: Box<Bogus>) -> Self {
+        Self::new(Refusal::Bogus(*bogus))
     }
 }
 

@@ -12,18 +12,17 @@
 //! (clarifications). The work that a message can cause is bounded (CVE-2023-50387, "KeyTrap"):
 //! see the constants.
 
-mod bogus;
-//WIP mod canonical;
-//WIP mod denial;
-//WIP mod key;
-//WIP mod reply;
-//WIP mod rrset;
+pub(crate) mod bogus;
+mod denial;
+pub(crate) mod key;
+mod reply;
+mod rrset;
 
 pub use bogus::{Bogus, BogusReason};
-//WIP pub use denial::{Denied, validate_denial};
-//WIP pub use key::{TrustedKeys, ZoneKey, validate_keys};
-//WIP pub use reply::{MAX_RECORDS, Reply, ReplyError, Rrset, Signature};
-//WIP pub use rrset::{Secure, validate_answer, validate_rrset};
+pub use denial::{Denied, DeniedWhat, validate_denial};
+pub use key::{TrustedKeys, ZoneKey, validate_keys};
+pub use reply::{MAX_RECORDS, Reply, ReplyError, Rrset, Signature};
+pub use rrset::{Answered, Secure, validate_answer, validate_rrset};
 
 /// The most keys taken from one DNSKEY RRset. Two KSKs, two ZSKs and a roll-over of each are eight.
 pub const MAX_KEYS: usize = 16;
@@ -36,6 +35,3 @@ pub const MAX_KEYS_PER_SIGNATURE: usize = 2;
 
 /// The most NSEC RRsets looked at in one denial; two are enough for any honest one.
 pub const MAX_DENIAL_RECORDS: usize = 8;
-
-//WIP #[cfg(test)]
-//WIP mod tests;

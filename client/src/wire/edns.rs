@@ -1,6 +1,6 @@
 //! The OPT record (RFC 6891): read, put in, taken out, padded.
 
-use super::name::{NameView, pointer_target};
+use super::name::pointer_target;
 use super::view::{RecordView, Section, View, u16_at};
 use super::{MAX_MESSAGE_BYTES, WireError, rtype};
 
@@ -241,40 +241,14 @@ fn without_opt(message: &[u8]) -> Result<Vec<u8>, WireError> {
     Ok(changed)
 }
 
-/// Offsets of the compression pointers of a record: of its owner, and of the names in the data of
-/// the types in which names may be compressed (RFC 3597 §4).
+/// Offsets of the compression pointers of a record, in its owner and in its data.
 fn collect_pointers(record: &RecordView<'_>, into: &mut Vec<usize>) {
     into.extend(record.owner.pointer_offset());
-    let mut note = |name: Option<NameView<'_>>| into.extend(name.and_then(|n| n.pointer_offset()));
-    match record.rtype {
-        // NS MD MF CNAME MB MG MR PTR NXT DNAME
-        2..=5 | 7..=9 | 12 | 30 | 39 => note(record.name_in_data(0)),
-        // MX AFSDB RT
-        15 | 18 | 21 => note(record.name_in_data(2)),
-        // SRV
-        33 => note(record.name_in_data(6)),
-        // SIG
-        24 => note(record.name_in_data(18)),
-        // SOA MINFO RP; PX behind a preference
-        6 | 14 | 17 | 26 => {
-            let skip = if record.rtype == 26 { 2 } else { 0 };
-            note(record.name_in_data(skip));
-            note(record.second_name_in_data(skip));
-        }
-        // NAPTR: order, preference, three character strings
-        35 => {
-            let data = record.data();
-            let mut skip = 4usize;
-            for _ in 0..3 {
-                match data.get(skip) {
-                    Some(&length) => skip += 1 + usize::from(length),
-                    None => return,
-                }
-            }
-            note(record.name_in_data(skip));
-        }
-        _ => {}
-    }
+    into.extend(
+        record
+            .names_in_data()
+            .filter_map(|(name, _)| name.pointer_offset()),
+    );
 }
 
 fn without_padding(options: &[u8]) -> Result<Vec<u8>, WireError> {

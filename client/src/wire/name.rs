@@ -1,5 +1,7 @@
 //! Names as they stand in a message, compressed or not (RFC 1035 §4.1.4).
 
+use hickory_proto::rr::Name;
+
 use super::{HEADER_BYTES, WireError};
 
 /// The longest name, its root label included (RFC 1035 §2.3.4).
@@ -60,6 +62,13 @@ impl<'a> NameView<'a> {
         }
     }
 
+    /// Reads the uncompressed name that `bytes` start with, outside of any message; returns it with
+    /// its length.
+    pub(crate) fn read_alone(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let (name, end) = Self::read(bytes, 0).ok()?;
+        name.pointer_offset().is_none().then_some((name, end))
+    }
+
     /// The labels from the left, without the root.
     #[must_use]
     pub fn labels(&self) -> Labels<'a> {
@@ -107,6 +116,14 @@ impl<'a> NameView<'a> {
         let mut wire = self.to_wire();
         wire.make_ascii_lowercase();
         wire
+    }
+
+    /// The name in lower case.
+    #[must_use]
+    pub fn to_name(&self) -> Name {
+        let labels: Vec<_> = self.labels().map(<[u8]>::to_ascii_lowercase).collect();
+        // A name that was read has labels of 1 to 63 bytes and no more than 255 in all.
+        Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap_or_default()
     }
 
     /// Where this name's own compression pointer stands in the message, when it ends in one.

@@ -307,11 +307,48 @@ impl<'a> RecordView<'a> {
         (end <= self.rdata.end).then_some(name)
     }
 
-    /// The name that follows the one `skip` bytes into the data.
-    #[must_use]
-    pub(super) fn second_name_in_data(&self, skip: usize) -> Option<NameView<'a>> {
-        let (_, end) = NameView::read(self.message, self.rdata.start + skip).ok()?;
-        self.name_in_data(end.checked_sub(self.rdata.start)?)
+    /// The names in the data of the types whose names may be compressed (RFC 3597 §4) or are
+    /// folded for signing (RFC 4034 §6.2), each with its offsets in the message. None where the
+    /// data is not what its type says.
+    pub fn names_in_data(&self) -> impl Iterator<Item = (NameView<'a>, Range<usize>)> {
+        let (skip, mut left) = self.names_layout();
+        let (message, end) = (self.message, self.rdata.end);
+        let mut position = self.rdata.start + skip;
+        std::iter::from_fn(move || {
+            left = u8::checked_sub(left, 1)?;
+            let start = position;
+            let (name, after) = NameView::read(message, start).ok()?;
+            position = after;
+            (after <= end).then_some((name, start..after))
+        })
+    }
+
+    /// How many bytes stand before the first name in the data, and how many names follow one
+    /// another from there.
+    pub(crate) fn names_layout(&self) -> (usize, u8) {
+        match self.rtype {
+            // NS MD MF CNAME MB MG MR PTR NXT DNAME
+            2..=5 | 7..=9 | 12 | 30 | 39 => (0, 1),
+            // SOA MINFO RP
+            6 | 14 | 17 => (0, 2),
+            // MX AFSDB RT KX
+            15 | 18 | 21 | 36 => (2, 1),
+            // PX
+            26 => (2, 2),
+            // SRV
+            33 => (6, 1),
+            // SIG RRSIG
+            24 | 46 => (18, 1),
+            // NAPTR: order, preference, three character strings
+            35 => {
+                let data = self.data();
+                let skip = (0..3).try_fold(4usize, |skip, _| {
+                    Some(skip + 1 + usize::from(*data.get(skip)?))
+                });
+                skip.map_or((0, 0), |skip| (skip, 1))
+            }
+            _ => (0, 0),
+        }
     }
 }
 

@@ -1,0 +1,153 @@
+//! First flight: is the server upgraded, and who does it say that it is?
+
+use hickory_proto::dnssec::rdata::DNSKEY;
+use hickory_proto::rr::{Name, RecordType};
+use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::keys::key_tag;
+use zzdot_zonegen::name::ResolverName;
+use zzdot_zonegen::owners::anchor_zone;
+
+use super::refusal::Refusal;
+use super::verdict::LegacyReason;
+use crate::trust::KnownIdentity;
+use crate::validate::bogus::shown;
+use crate::validate::key::read_keys;
+use crate::validate::{
+    Answered, Bogus, BogusReason, Reply, Secure, TrustedKeys, ZoneKey, validate_answer,
+    validate_keys,
+};
+use crate::wire::NameView;
+
+/// Response codes (RFC 1035 §4.1.1).
+pub(super) mod rcode {
+    pub(in super::super) const NO_ERROR: u16 = 0;
+    pub(in super::super) const FORMAT_ERROR: u16 = 1;
+    pub(in super::super) const SERVER_FAILURE: u16 = 2;
+    pub(in super::super) const NAME_ERROR: u16 = 3;
+    pub(in super::super) const NOT_IMPLEMENTED: u16 = 4;
+    pub(in super::super) const REFUSED: u16 = 5;
+}
+
+/// What the first flight established.
+#[derive(Debug)]
+pub(super) struct Met {
+    pub(super) name: ResolverName,
+    /// The keys of `resolver-name.arpa`.
+    pub(super) keys: TrustedKeys,
+    /// What the next walk is to start from.
+    pub(super) anchor: Vec<DNSKEY>,
+    pub(super) dnskey: Secure,
+    pub(super) ns: Secure,
+    /// Time-to-live with which the NS records came, in seconds.
+    pub(super) ns_ttl: u32,
+}
+
+/// How an answer about `resolver-name.arpa` shows that the server knows nothing of it, if it does.
+pub(super) fn legacy_reason(reply: &Reply, rtype: RecordType) -> Option<LegacyReason> {
+    let rrset = reply.answer(&anchor_zone(), rtype);
+    let signed = reply.has_signatures();
+    Some(match (reply.rcode, rrset) {
+        (rcode::NO_ERROR, Some(rrset)) => {
+            if !rrset.signatures.is_empty() || rrset.broken_signatures > 0 {
+                return None;
+            }
+            LegacyReason::NoSignatures
+        }
+        (rcode::NO_ERROR | rcode::NAME_ERROR, _) if signed => LegacyReason::SignedDenial,
+        (rcode::NO_ERROR, None) => LegacyReason::NoData,
+        (rcode::NAME_ERROR, _) => LegacyReason::NoSuchZone,
+        (rcode::REFUSED, _) => LegacyReason::Refused,
+        (rcode::NOT_IMPLEMENTED, _) => LegacyReason::NotImplemented,
+        (rcode::FORMAT_ERROR, _) => LegacyReason::FormatError,
+        (rcode::SERVER_FAILURE, _) => LegacyReason::ServerFailure,
+        _ => LegacyReason::OtherCode,
+    })
+}
+
+/// Judges both answers, neither of which is legacy.
+pub(super) fn meet(
+    dnskey: &Reply,
+    ns: &Reply,
+    known: Option<&KnownIdentity>,
+    clock: UnixTime,
+) -> Result<Met, Box<Refusal>> {
+    let zone = anchor_zone();
+    let missing = |rtype| Box::new(Bogus::new(BogusReason::DenialMissing, &zone, rtype));
+    let told = told_name(ns)?;
+    if let Some(known) = known.filter(|known| known.name != told) {
+        return Err(Box::new(Refusal::NameChanged {
+            remembered: known.name.clone(),
+            told,
+        }));
+    }
+    let rrset = dnskey
+        .answer(&zone, RecordType::DNSKEY)
+        .ok_or_else(|| missing(RecordType::DNSKEY))?;
+    let shown_keys: Vec<ZoneKey> = read_keys(rrset)?
+        .into_iter()
+        .filter(ZoneKey::is_anchor_material)
+        .collect();
+    let anchors: Vec<ZoneKey> = match known {
+        Some(known) => known
+            .anchor
+            .iter()
+            .map(ZoneKey::from)
+            .filter(ZoneKey::is_anchor_material)
+            .collect(),
+        // First use: the keys that would be anchors stand in for those that nobody remembers.
+        None => shown_keys.clone(),
+    };
+    let (keys, dnskey) = validate_keys(rrset, &zone, &anchors, clock)
+        .map_err(|bogus| anchor_refusal(*bogus, known, &shown_keys))?;
+    let (records, ns) = match validate_answer(ns, &zone, RecordType::NS, &keys, clock)? {
+        Answered::Records(records, secure) => (records, secure),
+        Answered::Denied(_) => {
+            let told = Vec::new();
+            return Err(Box::new(Refusal::NoResolverName { told }));
+        }
+    };
+    Ok(Met {
+        name: told,
+        keys,
+        anchor: match known {
+            Some(known) => known.anchor.clone(),
+            None => anchors.iter().map(ZoneKey::to_dnskey).collect(),
+        },
+        dnskey,
+        ns,
+        ns_ttl: records.ttl,
+    })
+}
+
+/// The one resolver's name among the NS records, which are not validated here.
+fn told_name(ns: &Reply) -> Result<ResolverName, Box<Refusal>> {
+    let rrset = ns.answer(&anchor_zone(), RecordType::NS);
+    let names: Vec<Name> = rrset
+        .iter()
+        .flat_map(|rrset| &rrset.data)
+        .filter_map(|data| Some(NameView::read_alone(data)?.0.to_name()))
+        .collect();
+    match names.as_slice() {
+        [one] => ResolverName::try_from(one).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| {
+        let told = names.iter().take(4).map(shown).collect();
+        Box::new(Refusal::NoResolverName { told })
+    })
+}
+
+fn anchor_refusal(
+    bogus: Bogus,
+    known: Option<&KnownIdentity>,
+    shown_keys: &[ZoneKey],
+) -> Box<Refusal> {
+    Box::new(match known {
+        Some(known) if bogus.reason == BogusReason::NotSignedByAnchor => Refusal::AnchorChanged {
+            name: known.name.clone(),
+            remembered: known.anchor.iter().map(key_tag).collect(),
+            shown: shown_keys.iter().map(ZoneKey::tag).collect(),
+        },
+        _ => Refusal::Bogus(bogus),
+    })
+}
