@@ -7,12 +7,14 @@
 //! * [`capture`]: what was on each link, and which DNS questions could be read there;
 //! * [`internet`]: a small signed internet with five hundred real names in it;
 //! * [`servers`] and [`products`]: programs with the configuration that a lab needs;
+//! * [`faults`]: system calls that fail, one after the other;
 //! * [`story`]: what is told in those labs, by `zzdot-testnet run` and by the tests alike.
 #![forbid(unsafe_code)]
 
 pub mod ask;
 pub mod capture;
 pub mod command;
+pub mod faults;
 mod host;
 pub mod http;
 pub mod internet;

@@ -1,0 +1,311 @@
+//! Stops a program at each of its system calls (ptrace(2)), and has one of them fail.
+
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+};
+
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        ptrace::{self, Options},
+        signal::{self, Signal},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+
+use super::{Call, End, Fault, Kind, LIMIT, Outcome, TraceError, Traced, calls};
+
+/// Waits until it is being traced before it becomes the program.
+const LAUNCHER: &str = "read -r go && exec \"$0\" \"$@\"";
+
+/// Not a system call: the kernel does nothing.
+const NO_CALL: u64 = u64::MAX;
+
+pub(super) fn run(traced: &Traced, fault: Option<Fault>) -> Result<Outcome, TraceError> {
+    let mut child = start(traced)?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let readers = [
+        read(child.stdout.take(), pid, traced.stop_at.clone()),
+        read(child.stderr.take(), pid, traced.stop_at.clone()),
+    ];
+    let mut session = Session {
+        traced,
+        fault,
+        pid,
+        running: false,
+        eligible: 0,
+        calls: Vec::new(),
+        hit: None,
+        pending: HashMap::new(),
+    };
+    let watchdog = Watchdog::start(pid);
+    let end = session.begin(&mut child).and_then(|()| session.follow());
+    let stuck = watchdog.stop();
+    if end.is_err() {
+        // It is traced no longer, or not in a way that is understood: it must not stay.
+        let _ = child.kill();
+    }
+    let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
+    let end = end?;
+    if stuck {
+        return Err(TraceError::Stuck {
+            program: traced.program.clone(),
+            fault,
+            hit: session.hit.map(Box::new),
+            stderr,
+        });
+    }
+    Ok(Outcome {
+        end,
+        stdout,
+        stderr,
+        calls: session.calls,
+        hit: session.hit,
+    })
+}
+
+fn start(traced: &Traced) -> Result<Child, TraceError> {
+    Command::new("/bin/sh")
+        .args(["-c", LAUNCHER])
+        .arg(&traced.program)
+        .args(&traced.arguments)
+        .envs(traced.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| TraceError::Start {
+            program: traced.program.clone(),
+            source,
+        })
+}
+
+/// One program under observation.
+struct Session<'a> {
+    traced: &'a Traced,
+    fault: Option<Fault>,
+    pid: Pid,
+    /// The launcher has become the program.
+    running: bool,
+    /// How many calls the fault could have happened to so far.
+    eligible: usize,
+    calls: Vec<Call>,
+    hit: Option<Call>,
+    /// What is to be done when a thread's call returns.
+    pending: HashMap<Pid, Pending>,
+}
+
+#[derive(Clone, Copy)]
+enum Pending {
+    Fail(Errno),
+    Kill,
+}
+
+impl Session<'_> {
+    fn begin(&self, child: &mut Child) -> Result<(), TraceError> {
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACEEXEC
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACEVFORK
+            | Options::PTRACE_O_EXITKILL;
+        ptrace::seize(self.pid, options)?;
+        let go = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut stdin| stdin.write_all(b"go\n"));
+        go.map_err(|source| TraceError::Start {
+            program: self.traced.program.clone(),
+            source,
+        })
+    }
+
+    fn follow(&mut self) -> Result<End, TraceError> {
+        // Other tests' children are not ours to wait for.
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        loop {
+            match waitpid(Pid::from_raw(-1), Some(flags))? {
+                WaitStatus::Exited(pid, code) if pid == self.pid => return Ok(End::Exited(code)),
+                WaitStatus::Signaled(pid, signal, _) if pid == self.pid => {
+                    return Ok(End::Signaled(signal as i32));
+                }
+                WaitStatus::PtraceSyscall(tid) => {
+                    self.at_call(tid)?;
+                    self.resume(tid, None)?;
+                }
+                WaitStatus::PtraceEvent(tid, _, event) => {
+                    self.running |= event == libc::PTRACE_EVENT_EXEC;
+                    self.resume(tid, None)?;
+                }
+                WaitStatus::Stopped(tid, signal) => self.resume(tid, Some(signal))?,
+                _ => {}
+            }
+        }
+    }
+
+    fn resume(&self, tid: Pid, signal: Option<Signal>) -> Result<(), TraceError> {
+        let resumed = if self.running {
+            ptrace::syscall(tid, signal)
+        } else {
+            ptrace::cont(tid, signal)
+        };
+        alive(resumed).map(drop)
+    }
+
+    fn at_call(&mut self, tid: Pid) -> Result<(), TraceError> {
+        let Some(info) = alive(ptrace::syscall_info(tid))? else {
+            return Ok(());
+        };
+        match info.op {
+            libc::PTRACE_SYSCALL_INFO_ENTRY => self.before_call(tid),
+            libc::PTRACE_SYSCALL_INFO_EXIT => self.after_call(tid),
+            _ => Ok(()),
+        }
+    }
+
+    fn before_call(&mut self, tid: Pid) -> Result<(), TraceError> {
+        let Some(mut registers) = alive(ptrace::getregs(tid))? else {
+            return Ok(());
+        };
+        let arguments = [
+            registers.rdi,
+            registers.rsi,
+            registers.rdx,
+            registers.r10,
+            registers.r8,
+            registers.r9,
+        ];
+        let number = registers.orig_rax.cast_signed();
+        let Some(call) = calls::decode(tid, number, arguments, &self.traced.folder) else {
+            return Ok(());
+        };
+        self.calls.push(call.clone());
+        let Some(kind) = self.strikes(&call) else {
+            return Ok(());
+        };
+        self.hit.get_or_insert(call);
+        match (kind, kind.errno()) {
+            (_, Some(errno)) => {
+                registers.orig_rax = NO_CALL;
+                self.pending.insert(tid, Pending::Fail(errno));
+            }
+            (Kind::Torn, None) => {
+                registers.rdx /= 2;
+                self.pending.insert(tid, Pending::Kill);
+            }
+            (_, None) => {
+                registers.orig_rax = NO_CALL;
+                self.kill()?;
+            }
+        }
+        alive(ptrace::setregs(tid, registers)).map(drop)
+    }
+
+    fn after_call(&mut self, tid: Pid) -> Result<(), TraceError> {
+        match self.pending.remove(&tid) {
+            None => Ok(()),
+            Some(Pending::Kill) => self.kill(),
+            Some(Pending::Fail(errno)) => {
+                let Some(mut registers) = alive(ptrace::getregs(tid))? else {
+                    return Ok(());
+                };
+                registers.rax = (-i64::from(errno as i32)).cast_unsigned();
+                alive(ptrace::setregs(tid, registers)).map(drop)
+            }
+        }
+    }
+
+    /// Whether the fault happens to `call`.
+    fn strikes(&mut self, call: &Call) -> Option<Kind> {
+        let fault = self.fault?;
+        if !fault.kind.concerns(call) {
+            return None;
+        }
+        let index = self.eligible;
+        self.eligible += 1;
+        let strikes = index == fault.after || (index > fault.after && fault.kind.lasts());
+        strikes.then_some(fault.kind)
+    }
+
+    fn kill(&self) -> Result<(), TraceError> {
+        alive(signal::kill(self.pid, Signal::SIGKILL)).map(drop)
+    }
+}
+
+/// A thread may have been killed at any moment: then there is nothing to do, and nothing to tell.
+fn alive<T>(result: Result<T, Errno>) -> Result<Option<T>, TraceError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::ESRCH) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Reads what a program says, and ends it once that contains `stop_at`.
+fn read(
+    source: Option<impl Read + Send + 'static>,
+    pid: Pid,
+    stop_at: Option<String>,
+) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut said = Vec::new();
+        let mut stop_at = stop_at;
+        let mut buffer = [0; 4096];
+        let Some(mut source) = source else {
+            return String::new();
+        };
+        while let Ok(octets @ 1..) = source.read(&mut buffer) {
+            said.extend_from_slice(&buffer[..octets]);
+            let text = String::from_utf8_lossy(&said);
+            if stop_at.as_ref().is_some_and(|stop| text.contains(stop)) {
+                stop_at = None;
+                // It may have ended meanwhile.
+                let _ = signal::kill(pid, Signal::SIGTERM);
+            }
+        }
+        String::from_utf8_lossy(&said).into_owned()
+    })
+}
+
+/// Kills a program that does not end.
+struct Watchdog {
+    done: mpsc::Sender<()>,
+    barked: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Watchdog {
+    fn start(pid: Pid) -> Self {
+        let (done, waiting) = mpsc::channel();
+        let barked = Arc::new(AtomicBool::new(false));
+        let bark = Arc::clone(&barked);
+        let thread = thread::spawn(move || {
+            if waiting.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                bark.store(true, Ordering::SeqCst);
+                let _ = signal::kill(pid, Signal::SIGKILL);
+            }
+        });
+        Self {
+            done,
+            barked,
+            thread,
+        }
+    }
+
+    /// Whether it had to.
+    fn stop(self) -> bool {
+        drop(self.done);
+        let _ = self.thread.join();
+        self.barked.load(Ordering::SeqCst)
+    }
+}
