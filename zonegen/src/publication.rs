@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -29,6 +31,16 @@ pub struct Stamp {
     pub made: UnixTime,
     /// What the jitter of lifetimes is derived from.
     pub jitter_seed: u64,
+}
+
+/// What the file holds. A digit that another took the place of would be a stamp as well; it would
+/// be believed, and clients would see the next one as a roll-back.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    stamp: Stamp,
+    /// SHA-256 of the stamp's canonical form: the fields in order, no white space.
+    sha256: String,
 }
 
 /// Nothing is signed while the clock is behind what it must be.
@@ -124,21 +136,34 @@ impl Stamp {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StateError::Unreadable { path, source }),
         };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| StateError::Malformed {
-                path,
-                what: error.to_string(),
-            })
+        let malformed = |what: String| StateError::Malformed {
+            path: path.clone(),
+            what,
+        };
+        let file: StateFile =
+            serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        if file.sha256 != file.stamp.checksum() {
+            return Err(malformed("its checksum does not match".to_owned()));
+        }
+        Ok(Some(file.stamp))
     }
 
     /// Saves the stamp durably.
     pub fn save(&self, dir: &Path) -> Result<(), StateError> {
         let path = dir.join(STATE_FILE);
-        let mut text = serde_json::to_string(self).expect("numbers become JSON");
+        let file = StateFile {
+            stamp: self.clone(),
+            sha256: self.checksum(),
+        };
+        let mut text = serde_json::to_string(&file).expect("numbers and text become JSON");
         text.push('\n');
         durable::replace(&path, text.as_bytes(), 0o600)
             .map_err(|source| StateError::Unwritable { path, source })
+    }
+
+    fn checksum(&self) -> String {
+        let text = serde_json::to_vec(self).expect("numbers become JSON");
+        HEXLOWER.encode(digest(&SHA256, &text).as_ref())
     }
 }
 
