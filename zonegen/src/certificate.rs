@@ -1,13 +1,16 @@
 //! The TLS certificate: self-signed, P-256, its one name the resolver's own.
 
+use std::time::Duration;
+
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, date_time_ymd,
 };
 use ring::digest::{SHA256, digest};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use thiserror::Error;
-use webpki::EndEntityCert;
+use webpki::ring::ECDSA_P256_SHA256;
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::name::ResolverName;
 
@@ -26,6 +29,9 @@ pub enum CertificateError {
     /// The certificate is for another key.
     #[error("is not of the TLS key beside it")]
     OtherKey,
+    /// The certificate is not as it was signed.
+    #[error("is not signed by its own key: it was changed")]
+    Signature,
     /// The certificate is for another name.
     #[error("is not for the name {0}")]
     OtherName(ResolverName),
@@ -80,10 +86,35 @@ impl Certificate {
         }
         let other_name = || CertificateError::OtherName(name.clone());
         let server_name = ServerName::try_from(name.to_string()).map_err(|_| other_name())?;
-        EndEntityCert::try_from(&self.der)
-            .map_err(|_| CertificateError::Malformed)?
+        let parsed = self.parsed()?;
+        parsed
             .verify_is_valid_for_subject_name(&server_name)
-            .map_err(|_| other_name())
+            .map_err(|_| other_name())?;
+        self.check_signature(&parsed)
+    }
+
+    /// Key and name are two of its parts; the signature notices a change in any other.
+    fn check_signature(&self, parsed: &EndEntityCert<'_>) -> Result<(), CertificateError> {
+        // Any moment between 2000 and 9999 will do, see `self_signed`.
+        let moment = UnixTime::since_unix_epoch(Duration::from_secs(1 << 32));
+        let itself =
+            [anchor_from_trusted_cert(&self.der).map_err(|_| CertificateError::Malformed)?];
+        parsed
+            .verify_for_usage(
+                &[ECDSA_P256_SHA256],
+                &itself,
+                &[],
+                moment,
+                KeyUsage::server_auth(),
+                None,
+                None,
+            )
+            .map(drop)
+            .map_err(|_| CertificateError::Signature)
+    }
+
+    fn parsed(&self) -> Result<EndEntityCert<'_>, CertificateError> {
+        EndEntityCert::try_from(&self.der).map_err(|_| CertificateError::Malformed)
     }
 
     /// The certificate as TLS sends it.
@@ -142,6 +173,17 @@ mod tests {
         );
         let junk = PrivatePkcs8KeyDer::from(vec![0; 10]);
         assert_eq!(certificate.check(&name, &junk), Err(CertificateError::Key));
+    }
+
+    #[test]
+    fn a_changed_certificate_is_noticed_even_where_name_and_key_are_whole() {
+        let name: ResolverName = "8g2l0qv7c4m1t5b9r3se.zz".parse().unwrap();
+        let key = tls_key();
+        let mut der = Certificate::self_signed(&name, &key).unwrap().der.to_vec();
+        // Behind two headers and the version: the serial number.
+        der[20] ^= 1;
+        let changed = Certificate::from_der(CertificateDer::from(der)).unwrap();
+        assert_eq!(changed.check(&name, &key), Err(CertificateError::Signature));
     }
 
     #[test]

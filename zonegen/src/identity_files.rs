@@ -24,7 +24,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use crate::certificate::{Certificate, CertificateError};
 use crate::durable::{self, check_private, create_exclusive, sync_folder};
 use crate::identity::{Identity, IdentityError, ZoneKeys};
-use crate::keys::{ALGORITHM, KSK_FLAGS, ZSK_FLAGS, ZoneKey};
+use crate::keys::{ALGORITHM, KSK_FLAGS, ZSK_FLAGS, ZoneKey, is_p256};
 use crate::name::ResolverName;
 use crate::owners::anchor_zone;
 use crate::pem;
@@ -223,7 +223,10 @@ impl Folder<'_> {
             .and_then(|base64| BASE64.decode(base64.as_bytes()).ok())
             .map(|key| DNSKEY::with_flags(flags, PublicKeyBuf::new(key, ALGORITHM)));
         match key {
-            Some(key) if dnskey_text(owner, &key) == text => Ok(key),
+            Some(key) if dnskey_text(owner, &key) == text => match is_p256(&key)? {
+                true => Ok(key),
+                false => Err(self.malformed(&file, "its key is not a point of P-256")),
+            },
             _ => Err(self.malformed(
                 &file,
                 format!("is not the record `{owner} {FILE_TTL} IN DNSKEY {flags} 3 13 KEY`"),
