@@ -85,10 +85,17 @@ pub(crate) fn write(identity: &Identity, dir: &Path) -> Result<(), IdentityError
 
 /// Reads and checks the identity in `dir`.
 pub(crate) fn read(dir: &Path) -> Result<Identity, IdentityError> {
-    if !dir.is_dir() {
-        return Err(IdentityError::Missing(dir.to_owned()));
+    match fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => check_private(dir)?,
+        // A disk that fails is no reason to restore a backup.
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(IdentityError::Unreadable {
+                path: dir.to_owned(),
+                source,
+            });
+        }
+        _ => return Err(IdentityError::Missing(dir.to_owned())),
     }
-    check_private(dir)?;
     let folder = Folder(dir);
     let name = folder.name()?;
     let tls_key = folder.private_key(TLS_KEY)?;

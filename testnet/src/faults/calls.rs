@@ -68,6 +68,7 @@ use Doing::{Always, Open, Write};
 use Effect::{Change, Grow, Read};
 use Place::{At, Descriptor, TwoAt, TwoPaths};
 
+/// `flock` is not among them: it has to do with other processes, not with the disk.
 const CALLS: &[(c_long, &str, Place, Doing)] = &[
     (libc::SYS_open, "open", Place::Path, Open(1)),
     (libc::SYS_openat, "openat", At, Open(2)),
@@ -98,7 +99,6 @@ const CALLS: &[(c_long, &str, Place, Doing)] = &[
     (libc::SYS_chmod, "chmod", Place::Path, Always(Change)),
     (libc::SYS_fchmod, "fchmod", Descriptor, Always(Change)),
     (libc::SYS_fchmodat, "fchmodat", At, Always(Change)),
-    (libc::SYS_flock, "flock", Descriptor, Always(Read)),
     (libc::SYS_read, "read", Descriptor, Always(Read)),
     (libc::SYS_pread64, "pread64", Descriptor, Always(Read)),
     (libc::SYS_getdents64, "getdents64", Descriptor, Always(Read)),
