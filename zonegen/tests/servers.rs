@@ -89,21 +89,7 @@ fn assert_same_lookup(server: &str, lab: &Lab, zone: &SignedZone, name: &Name, q
 #[test]
 fn nsd_serves_the_files_unchanged() {
     let lab = Lab::new();
-    let folder = lab.folder.path().display().to_string();
-    let mut text = format!(
-        "server:\n ip-address: {}\n username: \"\"\n chroot: \"\"\n zonesdir: \"{folder}\"\n \
-         database: \"\"\n pidfile: \"\"\n xfrdfile: \"{folder}/xfrd\"\n zonelistfile: \"{folder}/zones.list\"\n \
-         xfrdir: \"{folder}\"\nremote-control:\n control-enable: no\n",
-        lab.listen()
-    );
-    for origin in lab.origins() {
-        let file = lab.zone_file(&origin);
-        text.push_str(&format!(
-            "zone:\n name: \"{origin}\"\n zonefile: \"{}\"\n",
-            file.display()
-        ));
-    }
-    let config = lab.write("nsd.conf", &text);
+    let config = lab.nsd_config();
     run(program("nsd-checkconf", "nsd").arg(&config));
     let mut command = program("nsd", "nsd");
     command.arg("-d").arg("-c").arg(&config);
@@ -114,21 +100,7 @@ fn nsd_serves_the_files_unchanged() {
 #[test]
 fn bind_serves_the_files_unchanged() {
     let lab = Lab::new();
-    let folder = lab.folder.path().display().to_string();
-    let mut text = format!(
-        "options {{ directory \"{folder}\"; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; \
-         pid-file none; session-keyfile none; recursion no; minimal-responses yes; \
-         zero-no-soa-ttl no; }};\ncontrols {{ }};\n",
-        lab.dns_port, lab.address
-    );
-    for origin in lab.origins() {
-        let file = lab.zone_file(&origin);
-        text.push_str(&format!(
-            "zone \"{origin}\" {{ type primary; file \"{}\"; }};\n",
-            file.display()
-        ));
-    }
-    let config = lab.write("named.conf", &text);
+    let config = lab.bind_config();
     run(program("named-checkconf", "bind9-utils").arg(&config));
     let mut command = program("named", "bind9");
     command.arg("-g").arg("-c").arg(&config);
@@ -160,7 +132,9 @@ fn knot_serves_the_files_unchanged() {
     let mut command = program("knotd", "knot");
     command.arg("-c").arg(&config);
     let _server = lab.start(command);
-    assert_answers_as_we_do("knotd", &lab, |_, _, _| false);
+    // Knot 3.2 keeps names with a NUL between labels, and takes one within a label for that.
+    let nul = |_: &SignedZone, name: &Name, _| name.iter().any(|label| label.contains(&0));
+    assert_answers_as_we_do("knotd", &lab, nul);
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub fn rdata_text(data: &RData) -> String {
 }
 
 /// A name with its final dot, everything unusual escaped (RFC 1035 §5.1).
-pub(crate) fn name_text(name: &Name) -> String {
+pub fn name_text(name: &Name) -> String {
     let mut text = String::new();
     for label in name.iter() {
         for octet in label {

@@ -174,6 +174,60 @@ impl Lab {
         server
     }
 
+    /// A configuration of NSD that serves both zone files.
+    pub fn nsd_config(&self) -> PathBuf {
+        let mut text = format!(
+            "server:\n ip-address: {}\n{}",
+            self.listen(),
+            self.nsd_settings()
+        );
+        for origin in self.origins() {
+            let file = self.zone_file(&origin);
+            text.push_str(&format!(
+                "zone:\n name: \"{origin}\"\n zonefile: \"{}\"\n",
+                file.display()
+            ));
+        }
+        self.write("nsd.conf", &text)
+    }
+
+    /// What makes NSD keep to the lab's folder, within and behind `server:`.
+    pub fn nsd_settings(&self) -> String {
+        let folder = self.folder.path().display();
+        format!(
+            " username: \"\"\n chroot: \"\"\n zonesdir: \"{folder}\"\n database: \"\"\n pidfile: \"\"\n \
+             xfrdfile: \"{folder}/xfrd\"\n zonelistfile: \"{folder}/zones.list\"\n xfrdir: \"{folder}\"\n\
+             remote-control:\n control-enable: no\n"
+        )
+    }
+
+    /// A configuration of BIND that serves both zone files.
+    pub fn bind_config(&self) -> PathBuf {
+        let mut text = format!(
+            "options {{ {} listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; recursion no; }};\ncontrols {{ }};\n",
+            self.bind_settings(),
+            self.dns_port,
+            self.address
+        );
+        for origin in self.origins() {
+            let file = self.zone_file(&origin);
+            text.push_str(&format!(
+                "zone \"{origin}\" {{ type primary; file \"{}\"; }};\n",
+                file.display()
+            ));
+        }
+        self.write("named.conf", &text)
+    }
+
+    /// Options that make BIND keep to the lab's folder and to itself.
+    pub fn bind_settings(&self) -> String {
+        format!(
+            "directory \"{}\"; pid-file none; session-keyfile none; minimal-responses yes; \
+             zero-no-soa-ttl no; dnssec-validation no;",
+            self.folder.path().display()
+        )
+    }
+
     /// Writes a configuration file.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
