@@ -29,6 +29,7 @@ use self::{
 };
 use super::{Resolution, ResolveError, Source};
 
+mod order;
 mod provider;
 mod roots;
 mod verdict;
@@ -283,8 +284,8 @@ fn encode(request: &Message, question: Query, answer: Answer) -> Result<Vec<u8>,
     metadata.authentic_data = answer.secure && (dnssec_ok || request.metadata.authentic_data);
     let mut response = Message::new(metadata.id, metadata.message_type, metadata.op_code);
     response.metadata = metadata;
+    response.answers = order::along_aliases(question.name(), answer.answers);
     response.add_query(question);
-    response.answers = answer.answers;
     response.authorities = answer.authorities;
     if request.edns.is_some() {
         let mut edns = Edns::new();
