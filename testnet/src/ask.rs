@@ -12,7 +12,7 @@ use std::{
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, Record, RecordType, rdata::opt::EdnsOption},
+    rr::{Name, RData, Record, RecordType, rdata::opt::EdnsOption},
 };
 use thiserror::Error;
 
@@ -27,6 +27,25 @@ const TRY: Duration = Duration::from_secs(4);
 const TRIES: usize = 3;
 /// Questions in flight when many are asked.
 const IN_FLIGHT: usize = 8;
+
+/// Is the owner of each record the name asked for, or the target of an alias above it?
+fn is_in_order(message: &Message) -> bool {
+    let Some(asked) = message.queries.first() else {
+        return false;
+    };
+    let mut reached = vec![asked.name().clone()];
+    message
+        .answers
+        .iter()
+        .filter(|record| record.record_type() != RecordType::RRSIG)
+        .all(|record| {
+            let led_to = reached.contains(&record.name);
+            if let RData::CNAME(target) = &record.data {
+                reached.push(target.0.clone());
+            }
+            led_to
+        })
+}
 
 /// No answer.
 #[derive(Debug, Error)]
@@ -97,7 +116,10 @@ pub struct Answer {
     pub authentic: bool,
     /// Records of the answer section as text, without signatures.
     pub answers: BTreeSet<String>,
-    /// Which types are signed in the answer section.
+    /// Every alias stands before what it leads to. Stub resolvers such as glibc's read an answer once, from top to
+    /// bottom.
+    pub in_order: bool,
+    /// Which names are signed in the answer section.
     pub signed: BTreeSet<String>,
     /// Extended errors: code and text.
     pub errors: Vec<(u16, String)>,
@@ -131,6 +153,7 @@ impl Answer {
             });
         Self {
             rcode: message.metadata.response_code,
+            in_order: is_in_order(&message),
             authentic: message.metadata.authentic_data,
             answers: message
                 .answers
@@ -153,7 +176,8 @@ impl Answer {
     /// Does it say the same as the other: code, records, signed names, and the word of the validator?
     #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
-        self.rcode == other.rcode
+        self.in_order == other.in_order
+            && self.rcode == other.rcode
             && self.authentic == other.authentic
             && self.answers == other.answers
             && self.signed == other.signed
@@ -170,6 +194,9 @@ impl fmt::Display for Answer {
             if self.authentic { " ad" } else { "" },
             answers.join("; ")
         )?;
+        if !self.in_order {
+            write!(f, " (an alias stands below its target)")?;
+        }
         if !self.signed.is_empty() {
             write!(f, " signed: {:?}", self.signed)?;
         }
@@ -253,15 +280,16 @@ pub fn ask_all(
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }
 
-/// Waits, on a host, until a server answers anything at all on UDP.
+/// Waits, on a host, until a server answers anything at all on UDP. `alive` looks after the server meanwhile.
 ///
 /// # Errors
-/// [`AskError::NoAnswer`] when it does not within `within`.
-pub fn wait_until_answering(
+/// [`AskError::NoAnswer`] when it does not within `within`; whatever `alive` finds.
+pub fn wait_until_answering<E: From<AskError> + Send>(
     host: &Host,
     server: SocketAddr,
     within: Duration,
-) -> Result<(), AskError> {
+    mut alive: impl FnMut() -> Result<(), E> + Send,
+) -> Result<(), E> {
     let question = Question::new(&Name::root(), RecordType::NS);
     host.within(|| {
         let deadline = Instant::now() + within;
@@ -274,10 +302,12 @@ pub fn wait_until_answering(
                         question,
                         server,
                         source,
-                    });
+                    }
+                    .into());
                 }
-                Err(_) => thread::sleep(POLL),
+                Err(_) => alive()?,
             }
+            thread::sleep(POLL);
         }
     })
 }

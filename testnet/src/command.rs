@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -12,6 +12,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
+    host::Host,
     products, sandbox,
     story::{self, Failure, STORIES, Scene, Story},
 };
@@ -36,6 +37,14 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// Runs a program on a host of the lab around this process. For `run` and `shell` alone.
+    #[command(hide = true)]
+    Enter {
+        host: String,
+        resolv_conf: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Sets the scene of a story and opens a shell on its laptop.
     Shell {
         /// A name of `list`.
@@ -51,6 +60,25 @@ enum Task {
 pub fn main(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Task::List => list(),
+        Task::Enter {
+            host,
+            resolv_conf,
+            command,
+        } => {
+            let said = if sandbox::is_inside() {
+                Host::enter(&host, &resolv_conf, &command).to_string()
+            } else {
+                "there is no lab around this process".into()
+            };
+            complain(
+                &format!(
+                    "cannot run {} on {host}: {said}",
+                    command.join(OsStr::new(" ")).display()
+                ),
+                None,
+            );
+            ExitCode::from(3)
+        }
         Task::Run { story, keep } if story == "all" => run_all(keep.as_deref()),
         Task::Run { story, keep } => with_story(&story, |story| {
             in_box(keep.as_deref(), story.name, |folder| {

@@ -1,22 +1,25 @@
 //! One machine of a lab: a network namespace, with its own `/etc/resolv.conf`.
 
 use std::{
+    env,
+    ffi::OsString,
     fmt,
     fs::{self, File},
+    io,
     net::IpAddr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+};
 
 use crate::{lab::LabError, process::Process, programs, sandbox::namespace_path};
-
-/// Binds the host's resolv.conf over the machine's, for one process, and becomes that process: every step is an
-/// `exec`, so that the process id stays the one that its guard knows.
-const ENTER: &str = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
 
 /// A machine. Cheap to clone.
 #[derive(Clone)]
@@ -73,7 +76,8 @@ impl Host {
         ))
     }
 
-    /// A command that runs on this host, by program name or path.
+    /// A command that runs on this host, by program name or path. Only the binary of this package can make one: it
+    /// runs itself again to enter the host (see [`Host::enter`]).
     ///
     /// # Errors
     /// A program is missing.
@@ -83,13 +87,42 @@ impl Host {
         } else {
             programs::find(program)?
         };
-        let mut command = Command::new(programs::find("nsenter")?);
+        let own = env::current_exe().map_err(|source| LabError::Run {
+            program: "this program".into(),
+            source,
+        })?;
+        let mut command = Command::new(own);
         command
-            .arg(format!("--net={}", namespace_path(self.name()).display()))
-            .args(["--", "unshare", "--mount", "--", "sh", "-c", ENTER])
+            .args(["enter", self.name()])
             .arg(self.resolv_conf())
+            .arg("--")
             .arg(program);
         Ok(command)
+    }
+
+    /// Moves this process (which has one thread) onto a host and becomes `command`. There is no step between that
+    /// process and the program: the process id stays the one that its guard knows. Returns only when that failed.
+    #[must_use]
+    pub fn enter(host: &str, resolv_conf: &Path, command: &[OsString]) -> io::Error {
+        let [program, arguments @ ..] = command else {
+            return io::ErrorKind::InvalidInput.into();
+        };
+        let moved = File::open(namespace_path(host))
+            .and_then(|namespace| Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?))
+            .and_then(|()| Ok(unshare(CloneFlags::CLONE_NEWNS)?))
+            .and_then(|()| {
+                Ok(mount(
+                    Some(resolv_conf),
+                    "/etc/resolv.conf",
+                    None::<&str>,
+                    MsFlags::MS_BIND,
+                    None::<&str>,
+                )?)
+            });
+        match moved {
+            Ok(()) => Command::new(program).args(arguments).exec(),
+            Err(error) => error,
+        }
     }
 
     /// Starts a program that stays; its output goes to `LABEL.log` in the host's folder.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use nix::unistd::geteuid;
 use thiserror::Error;
 
 use crate::{
@@ -141,22 +142,22 @@ impl Lab {
         )?;
         let file = self.folder.join(format!("{name}.pcap"));
         let mut command = Command::new(programs::find("tcpdump")?);
-        command
-            .args([
-                "-i",
-                name,
-                "-n",
-                "-U",
-                "--immediate-mode",
-                "-s",
-                "0",
-                "-B",
-                "32768",
-                "-Z",
-                "root",
-                "-w",
-            ])
-            .arg(&file);
+        command.args([
+            "-i",
+            name,
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "-s",
+            "0",
+            "-B",
+            "32768",
+        ]);
+        if geteuid().is_root() {
+            // It would become a user who may not write here.
+            command.args(["-Z", "root"]);
+        }
+        command.arg("-w").arg(&file);
         let mut tcpdump = Process::start(
             &format!("tcpdump on {name}"),
             command,

@@ -163,6 +163,22 @@ impl Process {
         }
     }
 
+    /// It has not ended.
+    ///
+    /// # Errors
+    /// It has; `awaited` says before what.
+    pub fn check_running(&mut self, awaited: &str) -> Result<(), ProcessError> {
+        match self.child.try_wait().map_err(self.failed())? {
+            None => Ok(()),
+            Some(status) => Err(ProcessError::Ended {
+                name: self.name.clone(),
+                status,
+                awaited: awaited.into(),
+                output: self.tail(),
+            }),
+        }
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

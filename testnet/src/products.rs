@@ -3,12 +3,24 @@
 use std::{
     env,
     ffi::OsString,
+    fmt::Write,
     io,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Output, Stdio},
+    thread,
+    time::Instant,
 };
 
 use thiserror::Error;
+
+use crate::{
+    ask::{AskError, wait_until_answering},
+    host::Host,
+    lab::LabError,
+    process::{POLL, Process},
+    servers::READY,
+};
 
 /// Holds the folder of the binaries, where it is not this program's own.
 const BIN_DIR: &str = "ZZDOT_BIN_DIR";
@@ -25,6 +37,12 @@ pub enum ProductsError {
     /// The build failed.
     #[error("{BUILD}: {0}")]
     Build(ExitStatus),
+    /// The lab's.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// A program under test does not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// Cargo or this program cannot be run.
     #[error("{BUILD}: {0}")]
     Run(#[from] io::Error),
@@ -71,6 +89,159 @@ pub fn find(product: &str) -> Result<PathBuf, ProductsError> {
     } else {
         Err(ProductsError::Missing(path))
     }
+}
+
+/// The appliance on a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Appliance<'a> {
+    /// Where it runs.
+    pub host: &'a Host,
+    /// Names its configuration, log and identity: an appliance with another label is another resolver.
+    pub label: &'a str,
+    /// Cleartext DNS.
+    pub dns: &'a [SocketAddr],
+    /// DNS over TLS.
+    pub dot: &'a [SocketAddr],
+    /// The lines of `[resolve]`.
+    pub resolve: &'a str,
+}
+
+impl Appliance<'_> {
+    /// Where its identity is.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.host.folder().join(format!("{}-state", self.label))
+    }
+
+    /// Starts it, and waits until it answers on all its addresses.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn start(&self) -> Result<Process, ProductsError> {
+        let config = format!(
+            "state-dir = {:?}\n[listen]\ndns = [{}]\ndot = [{}]\n[access]\nallow = [\"127.0.0.0/8\", \"::1/128\", \
+             \"192.168.0.0/16\", \"10.0.0.0/8\", \"fd00::/8\"]\n[resolve]\n{}\n",
+            self.state_dir(),
+            quoted(self.dns),
+            quoted(self.dot),
+            self.resolve
+        );
+        let config = self.host.write(&format!("{}.toml", self.label), &config)?;
+        let mut command = self.host.command(&find("zzdot")?.to_string_lossy())?;
+        command.args(["serve", "--config"]).arg(config);
+        let mut process = self.host.start(self.label, command)?;
+        serving(self.host, &mut process, self.dns)?;
+        for address in self.dot {
+            wait_until_connecting(self.host, *address)?;
+        }
+        Ok(process)
+    }
+}
+
+/// The client on a host, listening on the loopback addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Where it runs.
+    pub host: &'a Host,
+    /// The configured server, as its configuration takes it.
+    pub server: &'a str,
+    /// `plain` or `refuse`.
+    pub legacy: &'a str,
+}
+
+impl Client<'_> {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses() -> [SocketAddr; 2] {
+        ["127.0.0.1:53", "[::1]:53"]
+            .map(|address| address.parse().expect("constants are addresses"))
+    }
+
+    /// Starts it, and waits until it answers. What it remembers from an earlier start is kept.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn start(&self) -> Result<Process, ProductsError> {
+        let mut command = self
+            .host
+            .command(&find("zzdot-client")?.to_string_lossy())?;
+        command.args(["run", "--config"]).arg(self.write_config()?);
+        let mut process = self.host.start("zzdot-client", command)?;
+        serving(self.host, &mut process, &Self::addresses())?;
+        Ok(process)
+    }
+
+    /// Runs another of its commands, with the same configuration.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn output(&self, task: &str, arguments: &[&str]) -> Result<Output, ProductsError> {
+        let mut command = self
+            .host
+            .command(&find("zzdot-client")?.to_string_lossy())?;
+        command
+            .arg(task)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.write_config()?)
+            .stdin(Stdio::null());
+        Ok(command.output()?)
+    }
+
+    fn write_config(&self) -> Result<PathBuf, ProductsError> {
+        let mut config = format!("listen = [{}]\n", quoted(&Self::addresses()));
+        let _ = writeln!(
+            config,
+            "server = {:?}\nlegacy = {:?}\nstate-dir = {:?}",
+            self.server,
+            self.legacy,
+            self.host.folder().join("zzdot-client-state")
+        );
+        Ok(self.host.write("zzdot-client.toml", &config)?)
+    }
+}
+
+/// Runs a product to its end, on a host.
+///
+/// # Errors
+/// It cannot be started.
+pub fn run(host: &Host, product: &str, arguments: &[&str]) -> Result<Output, ProductsError> {
+    Ok(host.output(&find(product)?.to_string_lossy(), arguments)?)
+}
+
+fn serving(
+    host: &Host,
+    process: &mut Process,
+    addresses: &[SocketAddr],
+) -> Result<(), ProductsError> {
+    addresses.iter().try_for_each(|address| {
+        wait_until_answering(host, *address, READY, || {
+            process
+                .check_running("an answer")
+                .map_err(|error| ProductsError::Lab(error.into()))
+        })
+    })
+}
+
+fn wait_until_connecting(host: &Host, address: SocketAddr) -> Result<(), ProductsError> {
+    let deadline = Instant::now() + READY;
+    host.within(|| {
+        loop {
+            match TcpStream::connect_timeout(&address, READY) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(_) => thread::sleep(POLL),
+            }
+        }
+    })
+}
+
+fn quoted(addresses: &[SocketAddr]) -> String {
+    addresses
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `PATH`, with the products first.

@@ -18,7 +18,6 @@ const PACKAGED: &[(&str, &str)] = &[
     ("ldns-keygen", "ldnsutils"),
     ("ldns-signzone", "ldnsutils"),
     ("nsd", "nsd"),
-    ("nsenter", "util-linux"),
     ("sh", "dash"),
     ("tcpdump", "tcpdump"),
     ("unbound", "unbound"),

@@ -1,7 +1,8 @@
 //! The box around a lab: private mount, network and process namespaces, gone with the process that entered them.
 //!
 //! Entering happens once, before any thread starts, by running the program again below `unshare`. Without root a user
-//! namespace is added. The first process in the box is a shell that waits, so that orphans are reaped and that
+//! namespace is added in which the user keeps the own id, with all capabilities (as a root that is nobody else, some
+//! programs would fail to become the user that they want to be). The first process in the box is a shell that waits, so that orphans are reaped and that
 //! signals from the terminal keep their meaning for the program itself.
 
 use std::{
@@ -130,7 +131,7 @@ fn prepare_entry(arguments: &[OsString]) -> Result<Command, SandboxError> {
     let user: &[&str] = if root {
         &[]
     } else {
-        &["--user", "--map-root-user"]
+        &["--user", "--map-current-user", "--keep-caps"]
     };
     let probe = Command::new(&unshare)
         .args(user)

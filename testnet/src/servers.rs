@@ -110,11 +110,7 @@ pub fn start_unbound(
 ) -> Result<Process, InternetError> {
     let mut command = host.command("unbound")?;
     command.args(["-d", "-p", "-c"]).arg(config);
-    let process = host.start("unbound", command)?;
-    for address in listen {
-        wait_until_answering(host, *address, READY)?;
-    }
-    Ok(process)
+    serving(host, host.start("unbound", command)?, listen)
 }
 
 /// dnsmasq: the forwarder in most routers of today; `extra` arguments are appended.
@@ -138,7 +134,6 @@ pub fn dnsmasq(
         "--group=",
         "--pid-file=",
         "--log-facility=-",
-        "--cache-size=1000",
     ]);
     command.arg(format!("--server={}#{}", upstream.ip(), upstream.port()));
     for address in listen {
@@ -147,9 +142,21 @@ pub fn dnsmasq(
             .arg(format!("--port={}", address.port()));
     }
     command.args(extra);
-    let process = host.start("dnsmasq", command)?;
+    serving(host, host.start("dnsmasq", command)?, listen)
+}
+
+/// Waits until a program answers on all its addresses.
+fn serving(
+    host: &Host,
+    mut process: Process,
+    listen: &[SocketAddr],
+) -> Result<Process, InternetError> {
     for address in listen {
-        wait_until_answering(host, *address, READY)?;
+        wait_until_answering(host, *address, READY, || {
+            process
+                .check_running("an answer")
+                .map_err(|error| InternetError::Lab(error.into()))
+        })?;
     }
     Ok(process)
 }

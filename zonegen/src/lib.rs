@@ -27,4 +27,3 @@ pub mod verify;
 pub mod zone;
 
 mod pem;
-mod wire;

@@ -162,6 +162,20 @@ impl Capture {
         })
     }
 
+    /// When the first TLS handshake of a host with this port was over: its first encrypted record (RFC 8446 5.1, type
+    /// 23; in TLS 1.3 that is the client's Finished).
+    #[must_use]
+    pub fn handshake_over(&self, host: &str, port: u16) -> Option<SystemTime> {
+        self.packets
+            .iter()
+            .find(|packet| {
+                packet.host.as_deref() == Some(host)
+                    && packet.destination.port() == port
+                    && holds_encrypted_record(&packet.payload)
+            })
+            .map(|packet| packet.at)
+    }
+
     /// Packets of a host, at or after a time, on *any* port, whose payload holds this name as DNS messages spell it:
     /// a name that leaks is seen wherever it leaks.
     pub fn packets_spelling<'a>(
@@ -187,6 +201,19 @@ impl Capture {
                     .any(|window| window.eq_ignore_ascii_case(&spelled))
         })
     }
+}
+
+/// Walks the TLS records of a segment that begins with one.
+fn holds_encrypted_record(mut segment: &[u8]) -> bool {
+    while let [content_type, 3, _, high, low, rest @ ..] = segment {
+        if *content_type == 23 {
+            return true;
+        }
+        segment = rest
+            .get(usize::from(u16::from_be_bytes([*high, *low]))..)
+            .unwrap_or_default();
+    }
+    false
 }
 
 impl CleartextQuery {
@@ -223,5 +250,19 @@ impl fmt::Display for CleartextQuery {
             Some((name, rtype)) => write!(f, "{name} {rtype}"),
             None => write!(f, "a message that is not readable as DNS"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_encrypted_record;
+
+    #[test]
+    fn the_end_of_a_handshake_is_the_first_encrypted_record() {
+        let hello = [22, 3, 1, 0, 2, 9, 9];
+        let change_then_finished = [20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 1, 7];
+        assert!(!holds_encrypted_record(&hello));
+        assert!(!holds_encrypted_record(&[20, 3, 3, 0, 1]));
+        assert!(holds_encrypted_record(&change_then_finished));
     }
 }

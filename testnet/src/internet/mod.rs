@@ -225,7 +225,8 @@ fn delegate(
     for number in 0..root {
         let child = zones[number].clone();
         let parent = parent_of(&child.origin, &numbers);
-        let signer = if child.signing.has_delegation_signer() {
+        // A parent that is not signed has nothing to vouch with: what is signed below it is an island.
+        let signer = if child.signing.has_delegation_signer() && zones[parent].signing.is_signed() {
             Some(
                 pool.lend(number)
                     .delegation_signer(&Name::from_str(&format!("{}.", child.origin))?)?,
@@ -286,10 +287,14 @@ fn start_servers(
         program: "web server".into(),
         source,
     })?;
-    for (_, host, addresses) in &running {
+    for (process, host, addresses) in &mut running {
         for address in addresses {
             let address: IpAddr = address.parse().expect("constants are addresses");
-            wait_until_answering(host, SocketAddr::new(address, 53), SERVERS_READY)?;
+            wait_until_answering(host, SocketAddr::new(address, 53), SERVERS_READY, || {
+                process
+                    .check_running("an answer")
+                    .map_err(|error| InternetError::Lab(error.into()))
+            })?;
         }
     }
     for (process, host, _) in &running {

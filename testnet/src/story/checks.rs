@@ -2,15 +2,25 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
 
-use super::{Failure, Scene, Teller, Told, scene::provider_dns};
+use hickory_proto::op::ResponseCode;
+
+use super::{
+    Failure, Scene, Teller, Told,
+    scene::{LAN, provider_dns},
+};
 use crate::{
     ask::{Answer, Question, ask_all},
     capture::Capture,
     internet::PAGE,
+    products::Client,
 };
 
+/// The client, among the programs of a scene.
+pub(super) const CLIENT: &str = "zzdot-client";
+/// DNS over TLS (RFC 7858 3.1).
+const DOT_PORT: u16 = 853;
 /// Differences shown before "and so on".
-const SHOWN: usize = 12;
+const SHOWN: usize = 20;
 
 /// Fails unless `holds`.
 pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Told {
@@ -74,7 +84,6 @@ fn about(scene: &Scene, question: &Question) -> String {
 
 /// A lab in which everything fails, or nothing is signed, would please every comparison.
 fn reference_is_worth_comparing_with(reference: &[Answer]) -> Told {
-    use hickory_proto::op::ResponseCode;
     let count =
         |holds: &dyn Fn(&Answer) -> bool| reference.iter().filter(|answer| holds(answer)).count();
     let secure = count(&|answer| answer.authentic && !answer.answers.is_empty());
@@ -225,4 +234,59 @@ pub(super) fn nothing_in_cleartext(
         .count();
     teller.tell(format!("{packets} packets left {host} since the handshake: not one cleartext query, no name spelled"));
     Ok(())
+}
+
+/// The whole promise, on the laptop: the client meets the router, then everything is asked through it, applications
+/// work, and the capture on the household's link holds nothing readable after the handshake.
+pub(super) fn the_laptop_is_private(scene: &mut Scene, teller: &Teller) -> Told {
+    let [v4, v6] = Client::addresses();
+    answers_equal_the_reference(scene, v4, teller)?;
+    let probe = scene.internet.probes()[0].question.clone();
+    let answer = ask_all(&scene.laptop, v6, &[probe])?;
+    ensure(!answer[0].answers.is_empty(), || {
+        format!("over IPv6 the client says {}", answer[0])
+    })?;
+    applications_work(scene, teller)?;
+    let capture = scene.lab.end_capture(LAN)?;
+    let since = handshake_over(&capture)?;
+    nothing_in_cleartext(scene, &capture, "laptop", since, teller)?;
+    no_name_ever_in_cleartext(scene, &capture)
+}
+
+/// When the laptop's first TLS handshake was over.
+pub(super) fn handshake_over(capture: &Capture) -> Result<SystemTime, Failure> {
+    capture
+        .handshake_over("laptop", DOT_PORT)
+        .ok_or_else(|| Failure::new("no TLS handshake of the laptop was seen on the link"))
+}
+
+/// While the client found out whom it talks to, applications had to wait: their names never left in cleartext.
+pub(super) fn no_name_ever_in_cleartext(scene: &Scene, capture: &Capture) -> Told {
+    let read = names_in_cleartext(scene, capture, "laptop", SystemTime::UNIX_EPOCH);
+    ensure(read == 0, || {
+        format!("{read} names left the laptop in cleartext before the handshake")
+    })
+}
+
+/// Starts the client on the laptop and lets all applications ask it.
+pub(super) fn start_client(scene: &mut Scene, client: &Client<'_>) -> Told {
+    let process = client.start()?;
+    scene.keep(CLIENT, process);
+    scene.laptop.use_name_server(Client::addresses()[0].ip())?;
+    Ok(())
+}
+
+/// The client answers SERVFAIL with an extended error whose text holds `reason`.
+pub(super) fn refuses(scene: &Scene, reason: &str, question: &Question) -> Result<Answer, Failure> {
+    let answer = ask_all(
+        &scene.laptop,
+        Client::addresses()[0],
+        std::slice::from_ref(question),
+    )?
+    .remove(0);
+    let named = answer.errors.iter().any(|(_, text)| text.contains(reason));
+    ensure(answer.rcode == ResponseCode::ServFail && named, || {
+        format!("{question}: expected SERVFAIL with an error that names '{reason}', got {answer}")
+    })?;
+    Ok(answer)
 }

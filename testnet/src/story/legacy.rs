@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use super::{
     Scene, Story, Teller, Told,
-    checks::{answers_equal_the_reference, applications_work, ensure, names_in_cleartext},
+    checks::{
+        answers_equal_the_reference, applications_work, ensure, names_in_cleartext,
+        nothing_in_cleartext,
+    },
     scene::{ISP, LAN, provider_dns, router_dns},
 };
 use crate::servers;
@@ -44,6 +47,18 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
         let all = scene.internet.names().len();
         ensure(read == all, || {
             format!("the capture on {link} shows {read} of {all} names that {host} asked for")
+        })?;
+        // The test of a test: what later stories must not find, is found here.
+        let found = nothing_in_cleartext(scene, &capture, host, SystemTime::UNIX_EPOCH, teller);
+        ensure(found.is_err(), || {
+            format!("a link full of cleartext passes for a private one: {link}")
+        })?;
+        let name = &scene.internet.names()[0];
+        let spelled = capture
+            .packets_spelling(name, host, SystemTime::UNIX_EPOCH)
+            .count();
+        ensure(spelled > 0, || {
+            format!("no packet of {host} on {link} spells {name}")
         })?;
         teller.tell(format!(
             "the capture on {link} reads all {all} names in cleartext"

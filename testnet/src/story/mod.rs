@@ -1,8 +1,14 @@
 //! The stories: each sets a scene and then tells what must happen in it.
 
+mod behind_router;
 mod checks;
+mod clock;
 mod legacy;
+mod policy;
 mod scene;
+mod slow_line;
+mod strict;
+mod upgrade;
 
 use std::{error::Error, fmt, io, path::Path, time::Instant};
 
@@ -77,7 +83,20 @@ impl Default for Teller {
 }
 
 /// All stories, in the order in which they are best read.
-pub const STORIES: &[Story] = &[legacy::LEGACY];
+pub const STORIES: &[Story] = &[
+    legacy::LEGACY,
+    upgrade::PLAIN_CLIENTS,
+    upgrade::RECURSIVE,
+    upgrade::FORWARD,
+    upgrade::LOCAL_UNBOUND,
+    upgrade::LOCAL_DNSMASQ,
+    upgrade::EXPORTED_UNBOUND,
+    behind_router::BEHIND_LEGACY_ROUTER,
+    policy::LEGACY_CLIENT_POLICY,
+    strict::STRICT,
+    clock::MOVED_CLOCK,
+    slow_line::SLOW_LINE,
+];
 
 /// The story with this name.
 #[must_use]

@@ -17,6 +17,7 @@ use crate::{
     internet::{self, Internet},
     lab::Lab,
     process::Process,
+    relay::RelayCounters,
     servers::{self, UnboundSource},
 };
 
@@ -45,6 +46,8 @@ pub struct Scene {
     pub(super) provider: Host,
     /// What all resolve.
     pub(super) internet: Internet,
+    /// Counters of the bad line, where a story has one.
+    pub(super) weather: Option<RelayCounters>,
     _reference: Process,
     pub(super) lab: Lab,
 }
@@ -96,6 +99,7 @@ impl Scene {
             router,
             provider,
             internet,
+            weather: None,
             _reference: reference,
             lab,
         })
@@ -104,6 +108,30 @@ impl Scene {
     /// Keeps a program running under a name.
     pub(super) fn keep(&mut self, name: &str, process: Process) {
         self.running.insert(name.to_owned(), process);
+    }
+
+    /// Another host on the provider's link, reachable from the household.
+    pub(super) fn neighbour(&mut self, name: &str, addresses: [&str; 2]) -> Result<Host, Failure> {
+        let host = self.lab.host(name)?;
+        let [v4, v6] = addresses;
+        self.lab
+            .plug(&host, ISP, &[&format!("{v4}/24"), &format!("{v6}/64")])?;
+        for family in 0..2 {
+            self.lab.route(&host, "default", CORE_ISP[family])?;
+            self.lab
+                .route(&host, HOUSEHOLD[family], ROUTER_ISP[family])?;
+        }
+        Ok(host)
+    }
+
+    /// Ends a program of this scene, politely, and fails when it does not go.
+    pub(super) fn end(&mut self, name: &str) -> Result<(), Failure> {
+        let process = self
+            .running
+            .remove(name)
+            .ok_or_else(|| Failure::new(format!("{name} does not run")))?;
+        process.end()?;
+        Ok(())
     }
 
     /// The host that people sit at.
@@ -121,6 +149,16 @@ pub(super) fn router_dns() -> SocketAddr {
 /// The same for IPv6.
 pub(super) fn router_dns_v6() -> SocketAddr {
     SocketAddr::new(address(ROUTER_LAN[1]), 53)
+}
+
+/// The router's address and port of DNS over TLS, both families.
+pub(super) fn router_dot() -> [SocketAddr; 2] {
+    ROUTER_LAN.map(|ip| SocketAddr::new(address(ip), 853))
+}
+
+/// The router's address towards the provider.
+pub(super) fn router_upstream_ip() -> IpAddr {
+    address(ROUTER_ISP[0])
 }
 
 /// The provider's resolver.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Plays a story; its words and the logs of its programs are the test's output.
-pub fn play(story: &str) {
+pub(crate) fn play(story: &str) {
     let status = Command::new(env!("CARGO_BIN_EXE_zzdot-testnet"))
         .args(["run", story])
         .status()

@@ -76,7 +76,10 @@ impl Export<'_> {
             Server::Bind => bind::files(self),
             Server::Nsd => nsd::files(self),
         };
-        files.extend(zone_files(self.published));
+        // Knot Resolver has no zone files; its configuration holds the records.
+        if server != Server::KnotResolver {
+            files.extend(zone_files(self.published));
+        }
         let der = self.identity.certificate();
         files.push(public(CERTIFICATE, pem::encode(pem::CERTIFICATE, &der)));
         files.push(ExportedFile {

@@ -1,0 +1,67 @@
+//! A bad line: two hundred milliseconds there and back, and every ninth datagram lost.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    Scene, Story, Teller, Told,
+    checks::{ensure, start_client, the_laptop_is_private},
+    scene::{router_dns, router_dot, router_upstream_ip},
+    upgrade::recursion,
+};
+use crate::{
+    products::{Appliance, Client},
+    relay::{self, Weather},
+};
+
+pub(super) const SLOW_LINE: Story = Story {
+    name: "slow-line",
+    sentence: "The upgrade survives a line with a round trip of 100 ms that loses every ninth datagram.",
+    set_up,
+    play: the_laptop_is_private_in_bad_weather,
+    try_this: &[
+        "zzdot-client discover --server 192.168.77.1",
+        "time dig www.portal.example",
+    ],
+};
+
+const WEATHER: Weather = Weather {
+    delay: Duration::from_millis(50),
+    lose_every: 9,
+};
+
+fn set_up(scene: &mut Scene) -> Told {
+    // The appliance stands beyond the bad line; on the laptop's side there is only the relay.
+    let far = |port| SocketAddr::new(router_upstream_ip(), port);
+    let resolve = recursion(scene);
+    let process = Appliance {
+        host: &scene.router,
+        label: "zzdot",
+        dns: &[far(53)],
+        dot: &[far(853)],
+        resolve: &resolve,
+    }
+    .start()?;
+    scene.keep("zzdot", process);
+    let datagrams = relay::start(&scene.router, router_dns(), far(53), WEATHER)?;
+    relay::start(&scene.router, router_dot()[0], far(853), WEATHER)?;
+    scene.weather = Some(datagrams);
+    let laptop = scene.laptop.clone();
+    start_client(
+        scene,
+        &Client {
+            host: &laptop,
+            server: "192.168.77.1",
+            legacy: "plain",
+        },
+    )
+}
+
+fn the_laptop_is_private_in_bad_weather(scene: &mut Scene, teller: &Teller) -> Told {
+    the_laptop_is_private(scene, teller)?;
+    let lost = scene.weather.as_ref().map_or(0, relay::RelayCounters::lost);
+    ensure(lost > 0, || {
+        "the weather was fine: no datagram was lost".into()
+    })?;
+    teller.tell(format!("{lost} datagrams of the walk were lost on the way"));
+    Ok(())
+}

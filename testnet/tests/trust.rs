@@ -1,0 +1,18 @@
+//! What the client refuses.
+
+mod common;
+
+#[test]
+fn a_known_resolver_is_never_replaced_by_an_impostor_and_is_found_again() {
+    common::play("strict");
+}
+
+#[test]
+fn a_moved_clock_is_refused_by_name() {
+    common::play("moved-clock");
+}
+
+#[test]
+fn a_server_that_is_not_upgraded_is_treated_as_the_policy_says() {
+    common::play("legacy-client-policy");
+}
