@@ -12,6 +12,9 @@ use rustls::{
     SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use zzdot_zonegen::name::ResolverName;
+
+use crate::discover::{PeerCertificates, Tlsa, peer_named_by};
 
 /// Sessions kept for resumption. One server and one connection at a time need few.
 const SESSIONS: usize = 8;
@@ -22,6 +25,14 @@ pub enum PeerProof {
     /// It holds a key with one of these SHA-256 digests of its SubjectPublicKeyInfo: TLSA 3 1 1.
     /// Names and dates of the certificate are ignored (RFC 7671 §5.1).
     Spki(Vec<[u8; 32]>),
+    /// One of these TLSA records names it (RFC 7671): usage 3 its key or certificate, usage 2 an
+    /// authority that vouches for the resolver's name.
+    Dane {
+        /// The records, as validated.
+        tlsa: Vec<Tlsa>,
+        /// The resolver.
+        name: ResolverName,
+    },
     /// Its certificate is valid for `name` under `roots`.
     Pkix {
         /// The name that the certificate has to carry.
@@ -44,6 +55,7 @@ impl fmt::Debug for PeerProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spki(pins) => write!(f, "Spki({} pins)", pins.len()),
+            Self::Dane { tlsa, .. } => write!(f, "Dane({tlsa:?})"),
             Self::Pkix { name, .. } => write!(f, "Pkix({})", name.to_str()),
             Self::Both { pins, name, .. } => {
                 write!(f, "Both({} pins, {})", pins.len(), name.to_str())
@@ -76,6 +88,10 @@ pub(super) fn client_config(proof: &PeerProof, sni: bool) -> Result<ClientConfig
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match proof {
         PeerProof::Spki(pins) => Arc::new(KeyVerifier::new(&provider, Expect::Pins(pins.clone()))),
+        PeerProof::Dane { tlsa, name } => {
+            let expect = Expect::Tlsa(tlsa.clone(), name.clone());
+            Arc::new(KeyVerifier::new(&provider, expect))
+        }
         PeerProof::Pkix { name, roots } => Arc::new(pkix(&provider, name, roots, None)?),
         PeerProof::Both { pins, name, roots } => {
             Arc::new(pkix(&provider, name, roots, Some(pins.clone()))?)
@@ -114,6 +130,7 @@ fn configure(
 #[derive(Debug)]
 enum Expect {
     Pins(Vec<[u8; 32]>),
+    Tlsa(Vec<Tlsa>, ResolverName),
     Anything,
 }
 
@@ -139,25 +156,34 @@ fn check_pins(pins: &[[u8; 32]], certificate: &CertificateDer<'_>) -> Result<(),
     if pins.contains(&found) {
         return Ok(());
     }
-    let mismatch = PinMismatch {
+    Err(other(PinMismatch {
         found: data_encoding::BASE64.encode(&found),
-    };
-    Err(Error::InvalidCertificate(CertificateError::Other(
-        OtherError(Arc::new(mismatch)),
-    )))
+    }))
+}
+
+fn other(reason: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
 }
 
 impl ServerCertVerifier for KeyVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Expect::Pins(pins) = &self.expect {
-            check_pins(pins, end_entity)?;
+        match &self.expect {
+            Expect::Pins(pins) => check_pins(pins, end_entity)?,
+            Expect::Tlsa(tlsa, name) => {
+                let chain = std::iter::once(end_entity).chain(intermediates);
+                let chain = chain.map(|certificate| certificate.clone().into_owned());
+                let peer = PeerCertificates(chain.collect());
+                let clock = zzdot_zonegen::clock::UnixTime(now.as_secs());
+                peer_named_by(tlsa, &peer, name, clock).map_err(other)?;
+            }
+            Expect::Anything => {}
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -115,6 +115,21 @@ async fn the_digest_is_that_of_the_subject_public_key_info() {
 }
 
 #[tokio::test]
+async fn a_tlsa_record_is_as_good_as_a_pin_and_as_strict() {
+    let (real, impostor) = (host(&["a.zz"], |_| {}), host(&["a.zz"], |_| {}));
+    let digest = data_encoding::HEXLOWER.encode(&spki_sha256(&real.certificate).unwrap());
+    let proof = PeerProof::Dane {
+        tlsa: vec![format!("3 1 1 {digest}").parse().unwrap()],
+        name: "8g2l0qv7c4m1t5b9r3se.zz".parse().unwrap(),
+    };
+    let (outcome, sni) = meet(&real.certificate, &real.key, &proof, None).await;
+    outcome.unwrap();
+    assert_eq!(sni, None);
+    let (outcome, _) = meet(&impostor.certificate, &impostor.key, &proof, None).await;
+    assert!(outcome.unwrap_err().is_about_trust());
+}
+
+#[tokio::test]
 async fn another_key_is_refused_and_told_as_such() {
     let (real, impostor) = (host(&["a.zz"], |_| {}), host(&["a.zz"], |_| {}));
     let (outcome, _) = meet(&impostor.certificate, &impostor.key, &pinned(&real), None).await;

@@ -1,0 +1,402 @@
+//! What the client remembers: who was met where, and by which keys.
+//!
+//! Two copies are kept in the state folder. `snapshot.json` decides: it is replaced as a whole
+//! before anything is acknowledged. `store/` is the database. Both carry a generation and
+//! checksums; the newer sound copy mends the other, and the damaged one is put aside, not removed.
+//! A third file, `initialised`, says that there was something once. So a first use is a first use
+//! only where none of the three exists; where a trace is left and no sound copy, opening fails:
+//! forgetting is a decision of people (`zzdot-client resolvers forget`), never an accident.
+
+mod content;
+mod database;
+mod lock;
+mod snapshot;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::unistd::Uid;
+use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::durable;
+use zzdot_zonegen::name::ResolverName;
+
+pub use content::Binding;
+
+use crate::trust::KnownIdentity;
+use content::Content;
+use database::Database;
+use lock::Lock;
+use snapshot::Damage;
+
+/// The copy that decides.
+pub const SNAPSHOT_FILE: &str = "snapshot.json";
+/// The database's folder.
+pub const DATABASE_FOLDER: &str = "store";
+/// The trace of an earlier use.
+pub const MARKER_FILE: &str = "initialised";
+
+/// Damaged copies that are kept, the oldest of them.
+const KEPT_ASIDE: u32 = 8;
+
+/// Why there is no store, or why it does not change.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process, most likely the daemon, has it open.
+    #[error("{}: the store is in use by another process", folder.display())]
+    InUse {
+        /// The state folder.
+        folder: PathBuf,
+    },
+    /// The folder belongs to somebody else, or others may write to it.
+    #[error("{}: {reason}", folder.display())]
+    Unsafe {
+        /// The state folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Both copies are damaged, or one is and the other is gone.
+    #[error("{}: what is remembered cannot be read: snapshot: {snapshot}; database: {database}", folder.display())]
+    Unreadable {
+        /// The state folder.
+        folder: PathBuf,
+        /// What is wrong with the snapshot.
+        snapshot: String,
+        /// What is wrong with the database.
+        database: String,
+    },
+    /// Both copies are sound, claim the same age, and differ.
+    #[error("{}: snapshot and database are of the same age and differ", folder.display())]
+    Disagree {
+        /// The state folder.
+        folder: PathBuf,
+    },
+    /// The folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How an opened store was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: this is the first use.
+    Nothing,
+    /// As it was left.
+    Whole,
+    /// One copy was lost, damaged or older, and was made anew out of the other.
+    Mended {
+        /// What was wrong, for the log.
+        what: String,
+    },
+}
+
+/// What the client remembers. The folder is locked while this lives.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    inner: Mutex<Inner>,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+struct Inner {
+    content: Content,
+    /// None after the database failed: the next opening mends it.
+    database: Option<Database>,
+}
+
+impl Store {
+    /// Whether `folder` has any trace of a store.
+    #[must_use]
+    pub fn exists(folder: &Path) -> bool {
+        [SNAPSHOT_FILE, DATABASE_FOLDER, MARKER_FILE]
+            .iter()
+            .any(|name| folder.join(name).symlink_metadata().is_ok())
+    }
+
+    /// Opens the store in `folder`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; in particular when there was a store and no copy of it is sound.
+    pub fn open(folder: &Path) -> Result<(Self, Found), StoreError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, source }
+        };
+        durable::create_folders(folder).map_err(at(folder))?;
+        check_folder(folder)?;
+        let lock = Lock::take(folder)?;
+        let snapshot_path = folder.join(SNAPSHOT_FILE);
+        let database_path = folder.join(DATABASE_FOLDER);
+        let marker_path = folder.join(MARKER_FILE);
+        let used_before = Self::exists(folder);
+
+        let from_snapshot = snapshot::read(&snapshot_path);
+        let opened = match database_path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Database::open(&database_path).map(Some),
+        };
+        let (database, from_database) = match opened {
+            Ok(Some(database)) => match database.read() {
+                Ok(content) => (Some(database), Ok(content)),
+                Err(damage) => {
+                    drop(database);
+                    (None, Err(damage))
+                }
+            },
+            Ok(None) => (None, Ok(None)),
+            Err(damage) => (None, Err(damage)),
+        };
+        let snapshot_damaged = from_snapshot.is_err();
+        let database_damaged = from_database.is_err();
+        let (content, found) = if used_before {
+            choose(folder, from_snapshot, from_database)?
+        } else {
+            (Content::default(), Found::Nothing)
+        };
+
+        if let Found::Mended { .. } | Found::Nothing = found {
+            if snapshot_damaged {
+                put_aside(&snapshot_path).map_err(at(&snapshot_path))?;
+            }
+            // The database is written below; the snapshot first, as always.
+            snapshot::write(&snapshot_path, &content).map_err(at(&snapshot_path))?;
+        }
+        let database = match database {
+            Some(database) => database,
+            None => {
+                if database_damaged {
+                    put_aside(&database_path).map_err(at(&database_path))?;
+                }
+                Database::open(&database_path)
+                    .map_err(|damage| damage_as_io(&database_path, damage))?
+            }
+        };
+        if found != Found::Whole {
+            database
+                .write(&content)
+                .map_err(|damage| damage_as_io(&database_path, damage))?;
+            durable::sync_folder(folder).map_err(at(folder))?;
+        }
+        if marker_path.symlink_metadata().is_err() {
+            let text = b"The client of this folder has remembered something. See snapshot.json.\n";
+            durable::create_exclusive(&marker_path, text, 0o600).map_err(at(&marker_path))?;
+        }
+        let store = Self {
+            folder: folder.to_owned(),
+            inner: Mutex::new(Inner {
+                content,
+                database: Some(database),
+            }),
+            _lock: lock,
+        };
+        Ok((store, found))
+    }
+
+    /// The identity of this name.
+    #[must_use]
+    pub fn identity(&self, name: &ResolverName) -> Option<KnownIdentity> {
+        self.lock().content.identities.get(name).cloned()
+    }
+
+    /// All identities, sorted by name.
+    #[must_use]
+    pub fn identities(&self) -> Vec<KnownIdentity> {
+        self.lock().content.identities.values().cloned().collect()
+    }
+
+    /// The identity that is expected behind a configured server.
+    #[must_use]
+    pub fn expected_at(&self, server: SocketAddr) -> Option<KnownIdentity> {
+        let inner = self.lock();
+        let binding = inner.content.bindings.get(&server)?;
+        inner.content.identities.get(&binding.name).cloned()
+    }
+
+    /// The configured servers behind which `name` is expected.
+    #[must_use]
+    pub fn servers_of(&self, name: &ResolverName) -> Vec<SocketAddr> {
+        let inner = self.lock();
+        let bindings = inner.content.bindings.iter();
+        bindings
+            .filter(|(_, binding)| binding.name == *name)
+            .map(|(server, _)| *server)
+            .collect()
+    }
+
+    /// The latest time that is known to have passed, as far as this store can tell.
+    #[must_use]
+    pub fn clock_floor(&self) -> UnixTime {
+        let inner = self.lock();
+        let seen = inner
+            .content
+            .identities
+            .values()
+            .map(|known| known.last_seen);
+        seen.max().unwrap_or_default()
+    }
+
+    /// Remembers `identity`, and that it is expected behind `server` from now on. When this
+    /// returns, it survives a power cut.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: nothing changed.
+    pub fn remember(&self, server: SocketAddr, identity: KnownIdentity) -> Result<(), StoreError> {
+        self.change(|content| {
+            let binding = content.bindings.get(&server);
+            if binding.is_none_or(|binding| binding.name != identity.name) {
+                let binding = Binding {
+                    name: identity.name.clone(),
+                    since: identity.last_seen,
+                };
+                content.bindings.insert(server, binding);
+            }
+            content.identities.insert(identity.name.clone(), identity);
+            true
+        })
+        .map(drop)
+    }
+
+    /// Forgets an identity and where it is expected; false when it is not known.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: nothing changed.
+    pub fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
+        self.change(|content| {
+            content.bindings.retain(|_, binding| binding.name != *name);
+            content.identities.remove(name).is_some()
+        })
+    }
+
+    /// Snapshot first: it is what a later opening believes. The database follows, and when it
+    /// fails, the change stands nevertheless.
+    fn change(&self, change: impl FnOnce(&mut Content) -> bool) -> Result<bool, StoreError> {
+        let mut inner = self.lock();
+        let mut changed = inner.content.clone();
+        if !change(&mut changed) {
+            return Ok(false);
+        }
+        changed.generation += 1;
+        let path = self.folder.join(SNAPSHOT_FILE);
+        snapshot::write(&path, &changed).map_err(|source| StoreError::Io { path, source })?;
+        if let Some(database) = &inner.database
+            && let Err(damage) = database.write(&changed)
+        {
+            tracing::warn!(folder = %self.folder.display(), %damage,
+                "the database failed; the snapshot holds what is remembered");
+            inner.database = None;
+        }
+        inner.content = changed;
+        Ok(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // `content` is replaced as a whole: there is no half-changed state to fear.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which of the two copies is believed. Only called where there is a trace of a store.
+fn choose(
+    folder: &Path,
+    snapshot: Result<Option<Content>, Damage>,
+    database: Result<Option<Content>, Damage>,
+) -> Result<(Content, Found), StoreError> {
+    let mended = |what: &str, content: Content| {
+        let what = what.to_owned();
+        Ok((content, Found::Mended { what }))
+    };
+    match (snapshot, database) {
+        (Ok(Some(ours)), Ok(Some(theirs))) => {
+            if ours == theirs {
+                Ok((ours, Found::Whole))
+            } else if ours.generation > theirs.generation {
+                mended("the database was behind", ours)
+            } else if ours.generation < theirs.generation {
+                mended("the snapshot was behind", theirs)
+            } else {
+                let folder = folder.to_owned();
+                Err(StoreError::Disagree { folder })
+            }
+        }
+        (Ok(Some(content)), Ok(None)) => mended("the database was missing", content),
+        (Ok(Some(content)), Err(damage)) => {
+            mended(&format!("the database was damaged: {damage}"), content)
+        }
+        (Ok(None), Ok(Some(content))) => mended("the snapshot was missing", content),
+        (Err(damage), Ok(Some(content))) => {
+            mended(&format!("the snapshot was damaged: {damage}"), content)
+        }
+        (snapshot, database) => Err(StoreError::Unreadable {
+            folder: folder.to_owned(),
+            snapshot: why_not(&snapshot),
+            database: why_not(&database),
+        }),
+    }
+}
+
+fn why_not(copy: &Result<Option<Content>, Damage>) -> String {
+    match copy {
+        Ok(_) => "missing".to_owned(),
+        Err(damage) => damage.to_string(),
+    }
+}
+
+fn damage_as_io(path: &Path, damage: Damage) -> StoreError {
+    StoreError::Io {
+        path: path.to_owned(),
+        source: match damage {
+            Damage::Unreadable(error) => error,
+            Damage::Broken(reason) => io::Error::other(reason),
+        },
+    }
+}
+
+/// Nobody but the owner may change what is trusted. (Reading it is harmless.)
+fn check_folder(folder: &Path) -> Result<(), StoreError> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let meta = fs::metadata(folder).map_err(|source| StoreError::Io {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let reason = if meta.uid() != 0 && meta.uid() != Uid::effective().as_raw() {
+        format!("belongs to user {}", meta.uid())
+    } else if meta.mode() & WRITABLE_BY_OTHERS != 0 {
+        let mode = meta.mode() & 0o7777;
+        format!("has mode {mode:04o}: others may write to it (chmod 0700)")
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Unsafe {
+        folder: folder.to_owned(),
+        reason,
+    })
+}
+
+/// Keeps a damaged copy for whoever wants to look at it, under the first free number.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged.{number}"));
+        PathBuf::from(name)
+    };
+    let free = (1..=KEPT_ASIDE).find(|number| numbered(*number).symlink_metadata().is_err());
+    match free {
+        Some(number) => fs::rename(path, numbered(number))?,
+        None if path.is_dir() => fs::remove_dir_all(path)?,
+        None => fs::remove_file(path)?,
+    }
+    durable::sync_folder(durable::parent(path))
+}
+
+#[cfg(test)]
+mod tests;
