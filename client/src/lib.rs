@@ -1,6 +1,7 @@
 //! How a zzdot resolver is discovered, judged, remembered and reached.
 #![forbid(unsafe_code)]
 
+pub mod command;
 pub mod config;
 pub mod config_file;
 pub mod control;
@@ -8,11 +9,15 @@ pub mod dot;
 pub mod exchange;
 pub mod framing;
 pub mod host;
+pub mod run;
 pub mod store;
 pub mod stub;
+pub mod upstream;
+pub mod walker;
 
 // Without IO: messages and a clock in, questions and verdicts out.
 pub mod discover;
+pub mod session;
 pub mod trust;
 pub mod validate;
 pub mod wire;

@@ -93,6 +93,23 @@ impl Outbound {
     }
 }
 
+/// `message` without what belongs to one hop only, for a hop in cleartext; untouched where there is
+/// nothing to take off.
+///
+/// # Errors
+/// When its records or its options cannot be read.
+pub fn without_hop_options(message: &[u8]) -> Result<Vec<u8>, WireError> {
+    let Some(edns) = View::parse(message)?.edns()? else {
+        return Ok(message.to_vec());
+    };
+    if !edns.options().any(|(code, _)| is_hop_by_hop(code)) {
+        return Ok(message.to_vec());
+    }
+    let mut kept = edns.to_edns();
+    kept.options.retain(|(code, _)| !is_hop_by_hop(*code));
+    unless_signed(message, Some(&kept))
+}
+
 fn unless_signed(answer: &[u8], edns: Option<&Edns>) -> Result<Vec<u8>, WireError> {
     match wire::with_edns(answer, edns) {
         Err(WireError::Signed) => Ok(answer.to_vec()),

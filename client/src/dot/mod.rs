@@ -27,6 +27,7 @@ use rustls_pki_types::ServerName;
 
 pub use connect::{ConnectError, ConnectStage, Observed, observe};
 pub use connection::Ended;
+pub use hop::without_hop_options;
 pub use pool::{DotPool, PoolStatus};
 pub use proof::{PeerProof, spki_sha256};
 

@@ -1,0 +1,93 @@
+//! Finding the daemon, for the tools.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+use zzdot_zonegen::exit::{Exit, Failure};
+
+use super::cannot_run;
+use crate::config::{Config, control_socket, state_dir};
+use crate::control::{ControlError, Request, call};
+
+/// Where the packaged service keeps its socket.
+const SERVICE_SOCKET: &str = "/run/zzdot-client/control.sock";
+
+/// Which daemon, and whose memory.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The daemon's configuration file, for its state folder and control socket
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The daemon's state folder
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The state folder by the rules of the daemon.
+    pub(super) fn state_dir(&self) -> Result<PathBuf, Failure> {
+        let config = self.config()?;
+        let configured = config
+            .as_ref()
+            .and_then(|config| config.state_dir.as_deref());
+        required_state_dir(self.state_dir.as_deref(), configured)
+    }
+
+    fn config(&self) -> Result<Option<Config>, Failure> {
+        self.config
+            .as_deref()
+            .map(Config::load)
+            .transpose()
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+    }
+
+    /// Asks the daemon; none when none is running.
+    pub(super) async fn ask(&self, request: &Request) -> Result<Option<Value>, Failure> {
+        let config = self.config()?;
+        let configured = config
+            .as_ref()
+            .and_then(|config| config.control_socket.as_deref());
+        let mut sockets = vec![control_socket(configured, &self.state_dir()?)];
+        if self.config.is_none() && self.state_dir.is_none() {
+            sockets.push(PathBuf::from(SERVICE_SOCKET));
+        }
+        for socket in sockets {
+            match call(&socket, request).await {
+                Ok(value) => return Ok(Some(value)),
+                Err(ControlError::NotRunning { .. }) => {}
+                Err(ControlError::Rejected(rejection)) => {
+                    return Err(Failure {
+                        exit: Exit::CannotRun,
+                        message: rejection.message,
+                        hint: rejection.hint,
+                    });
+                }
+                Err(error) => {
+                    return Err(cannot_run(error.to_string())
+                        .with_hint("the socket belongs to the daemon's user: try as root"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks the daemon, which has to be running.
+    pub(super) async fn ask_running(&self, request: &Request) -> Result<Value, Failure> {
+        self.ask(request).await?.ok_or_else(|| {
+            cannot_run("the daemon is not running")
+                .with_hint("start it with `zzdot-client run`, or name its --config or --state-dir")
+        })
+    }
+}
+
+/// The state folder, which there has to be.
+pub(crate) fn required_state_dir(
+    command_line: Option<&Path>,
+    configured: Option<&Path>,
+) -> Result<PathBuf, Failure> {
+    state_dir(command_line, configured).ok_or_else(|| {
+        Failure::new(Exit::Usage, "no folder to remember things in")
+            .with_hint("set `state-dir` in the configuration, or give --state-dir")
+    })
+}

@@ -1,0 +1,110 @@
+//! The command line. Answers go to standard output, messages to standard error behind the
+//! program's name; exit codes are those of [`Exit`].
+
+mod check;
+mod daemon;
+mod discover;
+mod query;
+mod resolvers;
+mod run;
+mod status;
+mod style;
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use zzdot_zonegen::exit::{Exit, Failure};
+
+pub(crate) use daemon::required_state_dir;
+pub(crate) use discover::store_failure;
+pub(crate) use resolvers::told as resolvers_told;
+
+/// The name before each message.
+const PROGRAM: &str = "zzdot-client";
+
+/// Finds out who the configured DNS resolver is, and asks it in private from then on.
+#[derive(Debug, Parser)]
+#[command(name = PROGRAM, version, about)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answers the questions of this machine: the daemon
+    Run(run::Arguments),
+    /// Finds out who a server is, told step by step
+    ///
+    /// Exit codes: 0 upgraded, 3 no answer, 4 refused, 5 not upgraded.
+    Discover(discover::Arguments),
+    /// Tells what the daemon is doing
+    Status(status::Arguments),
+    /// Tells which resolvers are remembered, and forgets them
+    Resolvers(resolvers::Arguments),
+    /// Asks one question, through the daemon
+    Query(query::Arguments),
+    /// Checks a configuration file
+    Check(check::Arguments),
+}
+
+/// Runs the program; everything else in this crate is reached from here.
+#[must_use]
+pub fn main() -> ExitCode {
+    let CommandLine { command } = CommandLine::parse();
+    let outcome = match command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Discover(arguments) => in_runtime(discover::run(&arguments)),
+        Command::Status(arguments) => in_runtime(status::run(&arguments)),
+        Command::Resolvers(arguments) => in_runtime(resolvers::run(&arguments)),
+        Command::Query(arguments) => in_runtime(query::run(&arguments)),
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(PROGRAM),
+    }
+}
+
+/// Messages of the library, to standard error. `ZZDOT_LOG` says which (`tracing` directives).
+fn log(default: &str) {
+    let filter = EnvFilter::try_from_env("ZZDOT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(style::is_terminal(&io::stderr()))
+        .init();
+}
+
+fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    log("error");
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| cannot_run(format!("cannot start: {error}")))?
+        .block_on(work)
+}
+
+fn cannot_run(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::CannotRun, message)
+}
+
+/// Writes to standard output. A reader that went away, as `head` does, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(cannot_run(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| cannot_run(format!("standard output: {error}")))?;
+    print(&format!("{text}\n"))
+}

@@ -1,0 +1,93 @@
+//! `zzdot-client status`: what the daemon is doing.
+//!
+//! `--json` prints `version`, `listen`, `server`, `state` (`discovering`, `strict`, `legacy`,
+//! `refused`, `no-answer`, or `configured` for a server given by `tls://`), `walking`, `queries`
+//! (`encrypted`, `cleartext`, `failed`), `resolver` (as in `resolvers show`), `refusal`, `legacy`
+//! (`reason`, `cause`, `policy`, `looks-again-secs`), `tls` (the connection and its counters) and
+//! `listener` (the counters of the listeners). What does not apply is missing or null.
+
+use clap::Args;
+use serde_json::Value;
+use zzdot_zonegen::exit::{Exit, Failure};
+
+use super::daemon::Place;
+use super::resolvers::field;
+use super::{print, print_json, style};
+use crate::control::Request;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let status = arguments.place.ask_running(&Request::new("status")).await?;
+    if arguments.json {
+        print_json(&status)?;
+    } else {
+        print(&text(&status))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn text(status: &Value) -> String {
+    let queries = &status["queries"];
+    let cleartext = queries["cleartext"].as_u64().unwrap_or(0);
+    let in_clear = format!("{cleartext} in cleartext");
+    let in_clear = if cleartext > 0 {
+        style::red(&in_clear)
+    } else {
+        in_clear
+    };
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| text.push_str(&format!("{label:<11}{value}\n"));
+    line("server", &field(status, "server"));
+    line("state", &state(status));
+    if let Some(refusal) = status["refusal"].as_object() {
+        let told = |key: &str| refusal.get(key).and_then(Value::as_str).unwrap_or("-");
+        let what = format!("{}: {}", told("name"), told("cause"));
+        line("refusal", &style::red(&what));
+        line("what helps", told("cure"));
+    }
+    line(
+        "questions",
+        &format!(
+            "{} encrypted, {in_clear}, {} failed",
+            queries["encrypted"], queries["failed"]
+        ),
+    );
+    if let Some(failure) = status["tls"]["last-failure"].as_str() {
+        line("connection", failure);
+    }
+    line("listening", &field(status, "listen"));
+    text
+}
+
+fn state(status: &Value) -> String {
+    let resolver = &status["resolver"];
+    match status["state"].as_str().unwrap_or_default() {
+        "strict" => format!(
+            "{} to {} at {} ({})",
+            style::green("private: TLS"),
+            field(resolver, "name"),
+            field(resolver, "endpoint"),
+            field(resolver, "trust-in-words")
+        ),
+        "configured" => format!("{} as configured", style::green("private: TLS")),
+        "legacy" if status["legacy"]["policy"] == "refuse" => format!(
+            "no answers: the server is not upgraded ({}), and `legacy` says refuse",
+            field(&status["legacy"], "cause")
+        ),
+        "legacy" => style::red(&format!(
+            "CLEARTEXT: the server is not upgraded ({})",
+            field(&status["legacy"], "cause")
+        )),
+        "refused" => style::red("no answers: the server is refused"),
+        "no-answer" => style::red("no answers: the server is silent"),
+        _ => "finding out who the server is".to_owned(),
+    }
+}

@@ -1,0 +1,278 @@
+//! The daemon's life: bind, connect, say ready; reload when told; drain and go.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use zzdot_zonegen::exit::{Exit, Failure};
+use zzdot_zonegen::name::ResolverName;
+
+use crate::command::{required_state_dir, resolvers_told, store_failure};
+use crate::config::{Config, Server, control_socket};
+use crate::control::{ControlServer, Rejection, Request};
+use crate::host::{RESOLV_CONF, system_server};
+use crate::store::{Found, Store};
+use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
+use crate::upstream::Upstream;
+
+/// Who may use the control socket: the daemon's user.
+const CONTROL_MODE: u32 = 0o600;
+
+/// Runs until it is told to stop. `load` reads the configuration again, on SIGHUP.
+///
+/// # Errors
+/// What kept it from starting, or from going on.
+pub async fn run(
+    config: Config,
+    load: impl Fn() -> Result<Config, Failure>,
+    state_dir: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let mut hang_up = signal(SignalKind::hangup()).map_err(system_failure)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system_failure)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system_failure)?;
+
+    let sockets = sockets(&config)?;
+    let addresses = sockets.addresses();
+    let folder = required_state_dir(state_dir.as_deref(), config.state_dir.as_deref())?;
+    let store = open_store(&config, &folder)?;
+    let upstream = upstream(&config, &addresses, store.as_ref())?;
+    let daemon = Arc::new(Daemon {
+        upstream: Mutex::new(upstream),
+        store,
+        counters: Arc::default(),
+        addresses,
+    });
+    let control_path = control_socket(config.control_socket.as_deref(), &folder);
+    let control = ControlServer::bind(&control_path, CONTROL_MODE)
+        .await
+        .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
+    let stub = Stub::start(
+        sockets,
+        Arc::clone(&daemon) as Arc<dyn Answer>,
+        config.askers,
+        config.limits.clone(),
+        Arc::clone(&daemon.counters),
+    )
+    .map_err(system_failure)?;
+    let controlling = tokio::spawn({
+        let daemon = Arc::clone(&daemon);
+        control.serve(move |request| {
+            let daemon = Arc::clone(&daemon);
+            async move { daemon.obey(&request) }
+        })
+    });
+    tracing::info!(listen = ?stub.addresses(), control = %control_path.display(), "ready");
+    notify(&[NotifyState::Ready]);
+    let watchdog = tokio::spawn(feed_watchdog());
+
+    let mut current = config;
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => {
+                notify_reloading();
+                match load().and_then(|config| daemon.reload(&current, config)) {
+                    Ok(config) => {
+                        current = config;
+                        tracing::info!("reloaded");
+                    }
+                    Err(failure) => tracing::error!("not reloaded, the old configuration stays: {failure}"),
+                }
+                notify(&[NotifyState::Ready]);
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("stopping");
+    notify(&[NotifyState::Stopping]);
+    watchdog.abort();
+    stub.drain(current.limits.drain()).await;
+    controlling.abort();
+    // Wait for it, so that its socket is gone when this process is.
+    let _ = controlling.await;
+    Ok(())
+}
+
+struct Daemon {
+    upstream: Mutex<Arc<Upstream>>,
+    /// None where the server is configured and nothing has to be remembered.
+    store: Option<Arc<Store>>,
+    counters: Arc<StubCounters>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Daemon {
+    fn upstream(&self) -> Arc<Upstream> {
+        Arc::clone(&self.upstream.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn obey(&self, request: &Request) -> Result<Value, Rejection> {
+        match request.command.as_str() {
+            "status" => Ok(self.status()),
+            "resolvers" => Ok(match &self.store {
+                Some(store) => resolvers_told(store),
+                None => json!({ "resolvers": [] }),
+            }),
+            "forget" => {
+                let name: ResolverName = request
+                    .text("name")
+                    .and_then(|name| name.parse().ok())
+                    .ok_or_else(|| Rejection::new("which resolver? `name` is missing"))?;
+                let forgotten = self
+                    .upstream()
+                    .forget(&name)
+                    .map_err(|error| Rejection::new(error.to_string()))?;
+                Ok(json!({ "forgotten": forgotten }))
+            }
+            _ => Err(Rejection::unknown_command(request)),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "listen": self.addresses,
+        });
+        if let (Value::Object(status), Value::Object(upstream)) =
+            (&mut status, self.upstream().status())
+        {
+            status.extend(upstream);
+        }
+        status["listener"] = json!(self.counters.read());
+        status
+    }
+
+    /// Takes over what can change while running; gives back what is in force.
+    fn reload(&self, old: &Config, new: Config) -> Result<Config, Failure> {
+        for (key, same) in [
+            ("listen", old.listen == new.listen),
+            ("state-dir", old.state_dir == new.state_dir),
+            ("control-socket", old.control_socket == new.control_socket),
+            ("askers", old.askers == new.askers),
+            ("limits", old.limits == new.limits),
+        ] {
+            if !same {
+                let message = format!("{key} cannot change while running");
+                return Err(Failure::new(Exit::Usage, message).with_hint("restart the service"));
+            }
+        }
+        if self.store.is_none() && !matches!(new.server, Server::Tls(_)) {
+            let message = "server cannot change from tls:// while running";
+            return Err(Failure::new(Exit::Usage, message).with_hint("restart the service"));
+        }
+        let upstream = upstream(&new, &self.addresses, self.store.as_ref())?;
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
+        Ok(new)
+    }
+}
+
+impl Answer for Daemon {
+    fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering {
+        self.upstream().answer(query)
+    }
+}
+
+fn sockets(config: &Config) -> Result<Sockets, Failure> {
+    let inherited = Sockets::inherited().map_err(|error| {
+        let message = format!("the sockets handed over cannot be used: {error}");
+        Failure::new(Exit::CannotRun, message)
+    })?;
+    if !inherited.is_empty() {
+        return Ok(inherited);
+    }
+    Sockets::bind(&config.listen).map_err(|error| Failure {
+        exit: Exit::CannotRun,
+        message: error.to_string(),
+        hint: error.hint(),
+    })
+}
+
+fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Failure> {
+    if matches!(config.server, Server::Tls(_)) {
+        // Only the control socket lives there.
+        zzdot_zonegen::durable::create_folders(folder).map_err(|error| {
+            Failure::new(Exit::CannotRun, format!("{}: {error}", folder.display()))
+        })?;
+        return Ok(None);
+    }
+    let (store, found) = Store::open(folder).map_err(store_failure)?;
+    match found {
+        Found::Nothing => {
+            tracing::info!(folder = %folder.display(), "first use: nothing is remembered yet")
+        }
+        Found::Whole => {}
+        Found::Mended { what } => {
+            tracing::warn!(folder = %folder.display(), "the store was mended: {what}");
+        }
+    }
+    Ok(Some(Arc::new(store)))
+}
+
+fn upstream(
+    config: &Config,
+    own: &[SocketAddr],
+    store: Option<&Arc<Store>>,
+) -> Result<Arc<Upstream>, Failure> {
+    let server = match &config.server {
+        Server::Tls(endpoint) => {
+            return Upstream::fixed(endpoint, &config.limits)
+                .map_err(|error| Failure::new(Exit::Usage, error.to_string()));
+        }
+        Server::Address(address) => *address,
+        Server::System => system_server(Path::new(RESOLV_CONF), own).map_err(|error| {
+            Failure::new(Exit::CannotRun, error.to_string())
+                .with_hint("set `server` to the address of the resolver")
+        })?,
+    };
+    if own.contains(&server) {
+        let message = format!("server {server} is where this program listens itself");
+        return Err(Failure::new(Exit::Usage, message)
+            .with_hint("set `server` to the address of the resolver"));
+    }
+    let store = store.ok_or_else(|| {
+        Failure::new(
+            Exit::CannotRun,
+            "there is no store for a server that is to be discovered",
+        )
+    })?;
+    Ok(Upstream::discovered(
+        server,
+        config.legacy,
+        Arc::clone(store),
+        &config.limits,
+    ))
+}
+
+fn system_failure(error: io::Error) -> Failure {
+    Failure::new(Exit::CannotRun, error.to_string())
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager does not listen");
+    }
+}
+
+fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "no monotonic clock"),
+    }
+}
+
+/// Tells the service manager that the runtime still runs tasks, twice as often as it asks for.
+async fn feed_watchdog() {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval((period / 2).max(Duration::from_millis(100)));
+    loop {
+        ticks.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}

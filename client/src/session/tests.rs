@@ -1,0 +1,274 @@
+#![allow(clippy::unwrap_used)]
+
+use hickory_proto::dnssec::rdata::DNSKEY;
+use hickory_proto::dnssec::{Algorithm, PublicKeyBuf};
+use zzdot_zonegen::zone::ServerType;
+
+use super::*;
+use crate::discover::Discovered;
+use crate::dot::Ended;
+use crate::trust::{TrustState, ZoneVersion, ZoneVersions};
+
+const CLOCK: UnixTime = UnixTime(1_000_000);
+const WEEK: u64 = 7 * 86_400;
+
+fn server() -> SocketAddr {
+    "192.0.2.1:53".parse().unwrap()
+}
+
+fn endpoint() -> SocketAddr {
+    "192.0.2.1:853".parse().unwrap()
+}
+
+fn discovered(key: u8) -> Discovered {
+    let version = ZoneVersion {
+        serial: 1,
+        inception: CLOCK,
+        accepted: CLOCK,
+    };
+    Discovered {
+        name: "8g2l0qv7c4m1t5b9r3se.zz".parse().unwrap(),
+        server_type: ServerType::Resolver,
+        server: server(),
+        anchor: vec![DNSKEY::with_flags(
+            257,
+            PublicKeyBuf::new(vec![key; 64], Algorithm::ECDSAP256SHA256),
+        )],
+        tlsa: vec![format!("3 1 1 {}", "ab".repeat(32)).parse().unwrap()],
+        endpoint: endpoint(),
+        addresses: Vec::new(),
+        versions: ZoneVersions {
+            anchor_zone: version,
+            name_zone: version,
+        },
+        ttl: 60,
+        signatures_expire: UnixTime(CLOCK.0 + WEEK),
+        validated: CLOCK,
+    }
+}
+
+fn upgraded() -> Verdict {
+    Verdict::Upgraded(Box::new(discovered(1)))
+}
+
+fn legacy() -> Verdict {
+    Verdict::Legacy {
+        reason: LegacyReason::NoSuchZone,
+    }
+}
+
+fn refused() -> Verdict {
+    Verdict::Refused {
+        refusal: Refusal::NoResolverName { told: Vec::new() },
+    }
+}
+
+fn unreachable() -> DotError {
+    DotError::NoConnection(ConnectError::TimedOut {
+        address: endpoint(),
+        stage: ConnectStage::Tcp,
+    })
+}
+
+struct Lab {
+    session: Session,
+    now: Instant,
+}
+
+impl Lab {
+    fn new(policy: LegacyPolicy) -> Self {
+        let now = Instant::now();
+        Self {
+            session: Session::new(server(), policy, None, now),
+            now,
+        }
+    }
+
+    fn strict() -> Self {
+        let now = Instant::now();
+        let known = KnownIdentity::first_met(&discovered(1));
+        Self {
+            session: Session::new(server(), LegacyPolicy::Plain, Some(known), now),
+            now,
+        }
+    }
+
+    fn walk(&mut self, verdict: Verdict) -> Option<KnownIdentity> {
+        self.session.begin_walk().unwrap();
+        self.session.end_walk(self.now, CLOCK, verdict, None)
+    }
+
+    fn route(&self) -> Route {
+        self.session.route(self.now, CLOCK)
+    }
+}
+
+#[test]
+fn nothing_leaves_before_the_first_verdict() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    assert_eq!(lab.route(), Route::AfterWalk);
+    assert_eq!(lab.session.begin_walk(), Some(None));
+    assert_eq!(lab.session.begin_walk(), None, "one walk at a time");
+    assert_eq!(lab.route(), Route::AfterWalk);
+}
+
+#[test]
+fn a_first_meeting_latches_and_is_to_be_remembered() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    let remembered = lab.walk(upgraded()).unwrap();
+    assert_eq!(remembered.state, TrustState::Provisional);
+    assert_eq!(lab.route(), Route::Encrypted);
+}
+
+#[test]
+fn nothing_leads_from_strict_to_cleartext() {
+    let verdicts = [
+        legacy(),
+        refused(),
+        Verdict::NoAnswer,
+        Verdict::Upgraded(Box::new(discovered(2))),
+    ];
+    for verdict in verdicts {
+        let mut lab = Lab::strict();
+        assert_eq!(
+            lab.route(),
+            Route::Encrypted,
+            "no walk before the first question"
+        );
+        assert_eq!(lab.walk(verdict.clone()), None);
+        for hours in 0..100 {
+            let now = lab.now + Duration::from_secs(3600 * hours);
+            for clock in [0, CLOCK.0, CLOCK.0 + 2 * WEEK] {
+                let route = lab.session.route(now, UnixTime(clock));
+                assert_ne!(route, Route::Cleartext, "{verdict:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_legacy_server_is_used_as_the_configuration_says_for_an_hour() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    lab.walk(legacy());
+    assert_eq!(lab.route(), Route::Cleartext);
+    lab.now += Duration::from_secs(3599);
+    assert_eq!(lab.route(), Route::Cleartext);
+    lab.now += Duration::from_secs(1);
+    assert_eq!(lab.route(), Route::AfterWalk);
+    let mut lab = Lab::new(LegacyPolicy::Refuse);
+    lab.walk(legacy());
+    match lab.route() {
+        Route::Fail(failure) => assert!(failure.ede().1.starts_with("legacy: ")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn refusals_and_silence_are_told_and_looked_at_again() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    lab.walk(refused());
+    match lab.route() {
+        Route::Fail(failure) => assert!(failure.ede().1.starts_with("no-resolver-name: ")),
+        other => panic!("{other:?}"),
+    }
+    lab.now += REFUSED_FOR;
+    assert_eq!(lab.route(), Route::AfterWalk);
+    lab.walk(Verdict::NoAnswer);
+    assert!(matches!(lab.route(), Route::Fail(Failure::NoAnswer(_))));
+    lab.now += NO_ANSWER_FOR;
+    assert_eq!(lab.route(), Route::AfterWalk);
+}
+
+#[test]
+fn the_anchor_of_a_name_known_from_elsewhere_counts() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    lab.session.begin_walk().unwrap();
+    let known = KnownIdentity::first_met(&discovered(2));
+    let change = lab
+        .session
+        .end_walk(lab.now, CLOCK, upgraded(), Some(known));
+    assert_eq!(change, None);
+    match lab.session.state() {
+        State::Refused { refusal, .. } => assert_eq!(refusal.name(), "anchor-changed"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn expired_signatures_are_renewed_before_the_key_is_used() {
+    let mut lab = Lab::strict();
+    let late = UnixTime(CLOCK.0 + WEEK + 1);
+    assert_eq!(lab.session.route(lab.now, late), Route::AfterWalk);
+    lab.session.begin_walk().unwrap();
+    lab.session.end_walk(lab.now, late, Verdict::NoAnswer, None);
+    assert!(matches!(lab.session.route(lab.now, late), Route::Fail(_)));
+    lab.now += REWALK_PAUSE;
+    assert_eq!(lab.session.route(lab.now, late), Route::AfterWalk);
+}
+
+#[test]
+fn an_identity_is_renewed_by_the_hour() {
+    let mut lab = Lab::strict();
+    lab.walk(upgraded()).unwrap();
+    assert!(!lab.session.wants_refresh(lab.now));
+    lab.now += REFRESH;
+    assert!(lab.session.wants_refresh(lab.now));
+    lab.session.begin_walk().unwrap();
+    assert!(!lab.session.wants_refresh(lab.now), "one walk at a time");
+}
+
+#[test]
+fn failing_tls_leads_to_a_walk_but_not_to_many() {
+    let mut lab = Lab::strict();
+    assert_eq!(
+        lab.session.on_tls_failure(lab.now, &unreachable()),
+        Advice::Walk
+    );
+    lab.walk(Verdict::NoAnswer);
+    match lab.session.on_tls_failure(lab.now, &unreachable()) {
+        Advice::Fail(failure) => {
+            assert!(failure.ede().1.starts_with("no-answer-on-dot-port: "));
+        }
+        other => panic!("{other:?}"),
+    }
+    lab.now += REWALK_PAUSE;
+    assert_eq!(
+        lab.session.on_tls_failure(lab.now, &unreachable()),
+        Advice::Walk
+    );
+}
+
+#[test]
+fn what_the_walk_found_says_more_than_that_tls_fails() {
+    let mut lab = Lab::strict();
+    lab.walk(legacy());
+    match lab.session.on_tls_failure(lab.now, &unreachable()) {
+        Advice::Fail(failure) => assert!(failure.ede().1.starts_with("downgraded: ")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_slow_answer_is_no_reason_to_doubt_the_resolver() {
+    let lab = Lab::strict();
+    let slow = DotError::Deadline {
+        address: endpoint(),
+        connect: None,
+    };
+    let lost = DotError::Lost {
+        address: endpoint(),
+        ended: Ended::ByServer,
+    };
+    for error in [slow, lost] {
+        let advice = lab.session.on_tls_failure(lab.now, &error);
+        assert!(matches!(advice, Advice::Fail(Failure::NoAnswer(_))));
+    }
+}
+
+#[test]
+fn forgetting_makes_the_next_meeting_a_first_one() {
+    let mut lab = Lab::strict();
+    lab.session.forget();
+    assert_eq!(lab.route(), Route::AfterWalk);
+    assert_eq!(lab.session.begin_walk(), Some(None));
+}

@@ -1,0 +1,116 @@
+//! Drives a walk over real sockets.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustls_pki_types::ServerName;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use zzdot_zonegen::clock::UnixTime;
+
+use crate::discover::{
+    Action, AskId, Connect, ConnectId, PeerCertificates, Step, TlsFailure, Verdict, Walk,
+    WalkInput, WalkPolicy,
+};
+use crate::dot::{ConnectError, ConnectStage, observe};
+use crate::exchange::{ExchangeLimits, udp_then_tcp};
+use crate::trust::KnownIdentity;
+
+/// How long a handshake of the walk may take, so that another address is tried in time.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+enum Report {
+    Answer(AskId, Option<Vec<u8>>),
+    Tls(ConnectId, Result<PeerCertificates, TlsFailure>),
+}
+
+/// Finds out who the configured server is; tells each step as it is taken. Never takes longer
+/// than the policy's time-out.
+pub async fn walk(
+    server: SocketAddr,
+    known: Option<KnownIdentity>,
+    policy: WalkPolicy,
+    mut told: impl FnMut(&Step),
+) -> Verdict {
+    let deadline = now() + policy.timeout;
+    let mut walk = Walk::new(WalkInput {
+        server,
+        known,
+        policy,
+        now: now(),
+        clock: UnixTime::now(),
+    });
+    let mut under_way = JoinSet::new();
+    loop {
+        while let Some(action) = walk.next_action() {
+            match action {
+                Action::Event(step) => told(&step),
+                Action::Done(verdict) => return verdict,
+                Action::Ask(ask) => {
+                    under_way.spawn(async move {
+                        // The exchange draws an id of its own for each try.
+                        let message = ask.message(0);
+                        let limits = ExchangeLimits::default();
+                        let reply = udp_then_tcp(ask.server, &message, &limits, deadline).await;
+                        Report::Answer(ask.id, reply.ok().map(|reply| reply.message))
+                    });
+                }
+                Action::Connect(connect) => {
+                    let until = deadline.min(now() + HANDSHAKE);
+                    under_way.spawn(async move {
+                        Report::Tls(connect.attempt, shake_hands(&connect, until).await)
+                    });
+                }
+            }
+        }
+        let Some(timeout) = walk.next_timeout() else {
+            // Over without a verdict: cannot be, and would be no verdict to act on.
+            return Verdict::NoAnswer;
+        };
+        tokio::select! {
+            Some(report) = under_way.join_next() => match report {
+                Ok(Report::Answer(ask, Some(message))) => {
+                    walk.on_message(now(), UnixTime::now(), ask, &message);
+                }
+                Ok(Report::Answer(ask, None)) => walk.on_no_answer(now(), ask),
+                Ok(Report::Tls(attempt, outcome)) => {
+                    walk.on_tls(now(), UnixTime::now(), attempt, outcome);
+                }
+                Err(error) => tracing::error!(%error, "a task of the walk ended early"),
+            },
+            () = sleep_until(timeout.into()) => walk.on_timeout(now()),
+        }
+    }
+}
+
+async fn shake_hands(connect: &Connect, until: Instant) -> Result<PeerCertificates, TlsFailure> {
+    let name = match &connect.server_name {
+        None => None,
+        Some(name) => match ServerName::try_from(name.clone()) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                return Err(TlsFailure::Handshake {
+                    detail: format!("{name}: {error}"),
+                });
+            }
+        },
+    };
+    match observe(connect.address, name, until).await {
+        Ok(observed) => Ok(PeerCertificates(observed.certificates)),
+        Err(error) => {
+            let detail = error.to_string();
+            Err(match error {
+                ConnectError::Tcp { .. }
+                | ConnectError::TimedOut {
+                    stage: ConnectStage::Tcp,
+                    ..
+                } => TlsFailure::NoConnection { detail },
+                _ => TlsFailure::Handshake { detail },
+            })
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
