@@ -11,6 +11,8 @@ mod refusal;
 mod respond;
 mod special;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 

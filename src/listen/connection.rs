@@ -241,7 +241,14 @@ impl Conversation {
 
     /// Waits for the answer beside the connection.
     fn ask(&mut self, pending: Pending) {
-        match self.shared.stream_flight.enter(self.peer.address) {
+        let flight = &self.shared.stream_flight;
+        let place = if self.waiting.is_empty() {
+            // However greedy the other connections of this address are, each gets its turn.
+            Ok(flight.enter_alone(self.peer.address))
+        } else {
+            flight.enter(self.peer.address)
+        };
+        match place {
             Ok(permit) => {
                 let shared = Arc::clone(&self.shared);
                 self.waiting.spawn(async move {

@@ -17,7 +17,7 @@ pub(super) struct Flight {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    // Holds addresses with at least one place taken: no larger than `all`.
+    /// Holds addresses with at least one place taken, so it is no larger than `all`.
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -54,12 +54,13 @@ impl Flight {
         if own >= self.per_address {
             return Err(Full::Address);
         }
-        taken.all += 1;
-        taken.by_address.insert(address, own + 1);
-        Ok(Permit {
-            flight: Arc::clone(self),
-            address,
-        })
+        Ok(self.take(&mut taken, address))
+    }
+
+    /// Takes a place beyond every limit: for the only query of a connection, of which there are
+    /// no more than connections.
+    pub(super) fn enter_alone(self: &Arc<Self>, address: IpAddr) -> Permit {
+        self.take(&mut self.taken(), address)
     }
 
     /// Whether more than half of all places are taken.
@@ -70,6 +71,15 @@ impl Flight {
     /// Places taken, in all.
     pub(super) fn len(&self) -> usize {
         self.taken().all
+    }
+
+    fn take(self: &Arc<Self>, taken: &mut Taken, address: IpAddr) -> Permit {
+        taken.all += 1;
+        *taken.by_address.entry(address).or_default() += 1;
+        Permit {
+            flight: Arc::clone(self),
+            address,
+        }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {

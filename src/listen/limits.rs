@@ -17,7 +17,7 @@ pub struct Limits {
     /// The same for one address: one busy host, or one forged source, leaves room for the rest.
     pub udp_queries_per_address: usize,
     /// Queries over TCP and TLS that wait for the source of answers, in all. More are answered
-    /// SERVFAIL at once.
+    /// SERVFAIL at once, but for a connection's only one.
     pub stream_queries: usize,
     /// The same for one address, however many connections it has.
     pub stream_queries_per_address: usize,

@@ -198,9 +198,10 @@ impl Front {
         }
         self.listeners.retain(|(protocol, address), listener| {
             let wanted = match protocol {
-                Protocol::Udp | Protocol::Tcp => dns.contains(address),
-                Protocol::Tls => dot.contains(address),
+                Protocol::Udp | Protocol::Tcp => dns,
+                Protocol::Tls => dot,
             };
+            let wanted = wanted.contains(address) || wanted.contains(&listener.bound);
             if !wanted && !listener.inherited {
                 listener.task.abort();
             }
@@ -271,7 +272,7 @@ impl Front {
                 tokio::spawn(udp::serve(Arc::new(endpoint), phase))
             }
             Socket::Tcp(listener) => {
-                listener.set_nonblocking(true).map_err(failed)?;
+                sockets::prepare_listener(&listener).map_err(failed)?;
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
                 tokio::spawn(accept::serve(listener, protocol, shared, phase))
             }
@@ -283,8 +284,13 @@ impl Front {
         })
     }
 
-    fn serves(&self, key: (Protocol, SocketAddr)) -> bool {
-        self.listeners.contains_key(&key)
+    /// Whether there is a listener for the address, under its port or as port 0.
+    fn serves(&self, (protocol, address): (Protocol, SocketAddr)) -> bool {
+        self.listeners
+            .iter()
+            .any(|((served, configured), listener)| {
+                *served == protocol && (*configured == address || listener.bound == address)
+            })
     }
 
     fn bound(&self, of: Protocol) -> Vec<SocketAddr> {

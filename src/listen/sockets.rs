@@ -7,7 +7,7 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Limits;
 
@@ -16,6 +16,9 @@ const BACKLOG: i32 = 1024;
 /// Octets of datagrams that may wait to be read: some milliseconds of a burst. Best effort, the
 /// kernel caps it at `net.core.rmem_max`.
 const UDP_BUFFER_BYTES: usize = 1 << 20;
+/// Octets that the kernel holds of one connection in each direction. Left to itself it holds
+/// megabytes of answers for a peer that asks and never reads.
+const STREAM_BUFFER_BYTES: usize = 64 * 1024;
 /// How often a free TCP port is looked for whose number is free for UDP too.
 const PORT_TRIES: usize = 16;
 
@@ -131,6 +134,14 @@ pub(super) fn bind_tcp(
         address,
         source,
     })
+}
+
+/// Makes a listening socket ready for tokio. The connections that it accepts inherit the rest.
+pub(super) fn prepare_listener(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let socket = SockRef::from(listener);
+    socket.set_send_buffer_size(STREAM_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(STREAM_BUFFER_BYTES)
 }
 
 fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {

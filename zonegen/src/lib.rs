@@ -27,3 +27,4 @@ pub mod verify;
 pub mod zone;
 
 mod pem;
+mod wire;

@@ -30,6 +30,11 @@ pub fn tlsa_owner(name: &ResolverName, port: u16) -> Name {
     )
 }
 
+/// `_tcp.NAME.`: above the services that run over TCP.
+pub fn services_owner(name: &ResolverName) -> Name {
+    below(&from_labels(&[b"_tcp"]), name.as_name())
+}
+
 /// `_dns.NAME.`: where the SVCB of the DNS service stands (RFC 9461 §4).
 pub fn svcb_owner(name: &ResolverName) -> Name {
     below(&from_labels(&[b"_dns"]), name.as_name())

@@ -40,7 +40,7 @@ pub enum SignError {
     #[error("{owner} {rtype}: the zone to be signed has signatures already")]
     AlreadySigned {
         /// The owner of the record that should not be there.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
     },
@@ -48,7 +48,7 @@ pub enum SignError {
     #[error("{owner} {rtype}: {source}")]
     Key {
         /// The RRset's owner.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
         /// The reason.
@@ -58,7 +58,7 @@ pub enum SignError {
     #[error("{owner} {rtype}: {what}")]
     Encoding {
         /// The RRset's owner.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
         /// The reason.
@@ -78,7 +78,7 @@ pub fn sign(
     for (owner, rtype, rrset) in zone.rrsets() {
         if rtype == RecordType::NSEC || !rrset.signatures.is_empty() {
             return Err(SignError::AlreadySigned {
-                owner: owner.clone(),
+                owner: Box::new(owner.clone()),
                 rtype,
             });
         }
@@ -161,7 +161,7 @@ fn sign_rrset(
     let message =
         TBS::from_input(owner, DNSClass::IN, &input, rrset.records.iter()).map_err(|error| {
             SignError::Encoding {
-                owner: owner.clone(),
+                owner: Box::new(owner.clone()),
                 rtype,
                 what: error.to_string(),
             }
@@ -169,7 +169,7 @@ fn sign_rrset(
     let signature = key
         .sign(message.as_ref())
         .map_err(|source| SignError::Key {
-            owner: owner.clone(),
+            owner: Box::new(owner.clone()),
             rtype,
             source,
         })?;

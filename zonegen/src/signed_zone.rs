@@ -29,30 +29,30 @@ pub struct RrSet {
     pub signatures: Vec<Record>,
 }
 
-/// Why records do not make a zone.
+/// Why records do not make a zone. Names are boxed: they are large, and errors are rare.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ZoneError {
     /// A zone starts with one SOA.
-    #[error("{0} has no SOA record")]
-    NoSoa(Name),
+    #[error("there is no SOA record")]
+    NoSoa,
     /// A zone has only one SOA, at its apex.
     #[error("{0} has a second SOA record")]
-    SecondSoa(Name),
+    SecondSoa(Box<Name>),
     /// The record belongs to another zone.
     #[error("{owner} {rtype} is not in the zone {origin}")]
     OutOfZone {
         /// The record's owner.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
         /// The zone.
-        origin: Name,
+        origin: Box<Name>,
     },
     /// The record's class is not IN.
     #[error("{owner} {rtype} is of class {class}, not IN")]
     Class {
         /// The record's owner.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
         /// Its class.
@@ -62,18 +62,18 @@ pub enum ZoneError {
     #[error("{owner} {rtype}: delegations, wildcards and DNAMEs are not supported")]
     Unsupported {
         /// The record's owner.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
     },
     /// A CNAME stands alone (RFC 2181 §10.1).
     #[error("{0} has a CNAME record and others beside it")]
-    CnameAndOther(Name),
+    CnameAndOther(Box<Name>),
     /// An RRset's records have one time-to-live (RFC 2181 §5.2).
     #[error("{owner} {rtype} has records with different times to live")]
     MixedTtl {
         /// The RRset's owner.
-        owner: Name,
+        owner: Box<Name>,
         /// Its type.
         rtype: RecordType,
     },
@@ -87,7 +87,7 @@ impl SignedZone {
             .iter()
             .find(|record| record.record_type() == RecordType::SOA)
             .map(|record| lower(&record.name))
-            .ok_or_else(|| ZoneError::NoSoa(Name::root()))?;
+            .ok_or(ZoneError::NoSoa)?;
         let mut zone = Self {
             origin,
             nodes: BTreeMap::new(),
@@ -160,12 +160,12 @@ impl SignedZone {
 
     pub(crate) fn insert(&mut self, mut record: Record) -> Result<(), ZoneError> {
         record.name = lower(&record.name);
-        let (owner, rtype) = (record.name.clone(), record.record_type());
+        let (owner, rtype) = (Box::new(record.name.clone()), record.record_type());
         if !self.origin.zone_of(&owner) {
             return Err(ZoneError::OutOfZone {
                 owner,
                 rtype,
-                origin: self.origin.clone(),
+                origin: Box::new(self.origin.clone()),
             });
         }
         if record.dns_class != DNSClass::IN {
@@ -175,11 +175,11 @@ impl SignedZone {
                 class: record.dns_class,
             });
         }
-        let delegates = matches!(rtype, RecordType::NS | RecordType::DS) && owner != self.origin;
+        let delegates = matches!(rtype, RecordType::NS | RecordType::DS) && *owner != self.origin;
         if delegates || owner.is_wildcard() || rtype == RecordType::DNAME {
             return Err(ZoneError::Unsupported { owner, rtype });
         }
-        let node = self.nodes.entry(owner).or_default();
+        let node = self.nodes.entry(*owner).or_default();
         match &record.data {
             RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
                 let rrset = node.entry(rrsig.input().type_covered).or_default();
@@ -201,7 +201,7 @@ impl SignedZone {
     fn check(&self) -> Result<(), ZoneError> {
         for (owner, rtype, rrset) in self.rrsets() {
             if rtype == RecordType::SOA && (*owner != self.origin || rrset.records.len() != 1) {
-                return Err(ZoneError::SecondSoa(owner.clone()));
+                return Err(ZoneError::SecondSoa(Box::new(owner.clone())));
             }
             if rrset
                 .records
@@ -209,7 +209,7 @@ impl SignedZone {
                 .any(|pair| pair[0].ttl != pair[1].ttl)
             {
                 return Err(ZoneError::MixedTtl {
-                    owner: owner.clone(),
+                    owner: Box::new(owner.clone()),
                     rtype,
                 });
             }
@@ -218,7 +218,7 @@ impl SignedZone {
             let beside =
                 |rtype: &&RecordType| !matches!(rtype, RecordType::CNAME | RecordType::NSEC);
             if node.contains_key(&RecordType::CNAME) && node.keys().any(|rtype| beside(&rtype)) {
-                return Err(ZoneError::CnameAndOther(owner.clone()));
+                return Err(ZoneError::CnameAndOther(Box::new(owner.clone())));
             }
         }
         Ok(())

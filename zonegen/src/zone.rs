@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::key_of_dnskey;
 use crate::name::ResolverName;
-use crate::owners::{anchor_zone, key_owner, server_type_owner, svcb_owner, tlsa_owner};
+use crate::owners::{
+    anchor_zone, key_owner, server_type_owner, services_owner, svcb_owner, tlsa_owner,
+};
 
 /// Time-to-live of every record, in seconds. A change of upstream or address is to be seen within
 /// a minute (protocol.md §3), also behind a cache that knows nothing of all this.
@@ -23,6 +25,10 @@ pub const TTL_SECS: u32 = 60;
 const REFRESH_SECS: i32 = 3600;
 const RETRY_SECS: i32 = 600;
 const EXPIRE_SECS: i32 = 7 * 24 * 3600;
+
+/// Stands at `_tcp.NAME`, which would be an empty non-terminal otherwise. unbound (1.17) leaves out a
+/// part of the proof for names below such a one; this way its answers validate, too.
+const SERVICES: &str = "services";
 
 /// What a server does with a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,6 +104,10 @@ pub(crate) fn name_zone(
             .map(|address| record(name.as_name().clone(), RData::from(*address))),
     );
     records.extend([
+        record(
+            services_owner(name),
+            RData::TXT(TXT::new(vec![SERVICES.to_owned()])),
+        ),
         record(server_type_owner(name), RData::TXT(server_type)),
         record(tlsa_owner(name, port), RData::TLSA(tlsa)),
         record(svcb_owner(name), RData::SVCB(svcb(name, publication))),

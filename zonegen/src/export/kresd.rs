@@ -1,12 +1,12 @@
-//! Knot Resolver 5: it has no zones of its own, so its configuration brings the records along, and
-//! a few lines of Lua that answer out of them with the same proofs as [`crate::lookup`].
+//! Knot Resolver 5: it reads no zone files, so its configuration brings the records along, and a few
+//! lines of Lua that answer out of them with the same proofs as [`crate::lookup`].
 
 use hickory_proto::rr::{Name, Record};
-use hickory_proto::serialize::binary::BinEncodable;
 
 use super::{Export, ExportedFile, public};
 use crate::identity_files::{CERTIFICATE, TLS_KEY};
 use crate::signed_zone::SignedZone;
+use crate::wire::octets;
 
 pub(super) fn files(export: &Export<'_>) -> Vec<ExportedFile> {
     vec![public("kresd.conf", configuration(export))]
@@ -87,12 +87,6 @@ fn order_key(name: &Name) -> String {
         .iter()
         .map(|label| data_encoding::HEXLOWER.encode(&label.to_ascii_lowercase()) + "!")
         .collect()
-}
-
-fn octets(encodable: &impl BinEncodable) -> Vec<u8> {
-    encodable
-        .to_bytes()
-        .expect("names and record data in memory can be encoded")
 }
 
 fn lua_octets(octets: &[u8]) -> String {

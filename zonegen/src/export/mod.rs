@@ -76,10 +76,7 @@ impl Export<'_> {
             Server::Bind => bind::files(self),
             Server::Nsd => nsd::files(self),
         };
-        // Knot Resolver has no zone files; its configuration holds the records.
-        if server != Server::KnotResolver {
-            files.extend(zone_files(self.published));
-        }
+        files.extend(zone_files(self.published));
         let der = self.identity.certificate();
         files.push(public(CERTIFICATE, pem::encode(pem::CERTIFICATE, &der)));
         files.push(ExportedFile {

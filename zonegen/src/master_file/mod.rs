@@ -9,7 +9,7 @@ mod tokens;
 mod write;
 
 pub use read::{MasterFileError, read};
-pub use write::{rdata_text, record_text, type_text, write, write_zone};
+pub use write::{name_text, rdata_text, record_text, type_text, write, write_zone};
 
 #[cfg(test)]
 mod tests;

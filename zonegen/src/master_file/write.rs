@@ -8,10 +8,10 @@ use hickory_proto::dnssec::rdata::{DNSSECRData, RRSIG};
 use hickory_proto::rr::rdata::SVCB;
 use hickory_proto::rr::rdata::svcb::SvcParamValue;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::BinEncodable;
 use time::OffsetDateTime;
 
 use crate::signed_zone::SignedZone;
+use crate::wire::octets;
 
 /// A whole zone, its SOA first.
 pub fn write_zone(zone: &SignedZone) -> String {
@@ -122,7 +122,7 @@ pub fn rdata_text(data: &RData) -> String {
 }
 
 /// A name with its final dot, everything unusual escaped (RFC 1035 §5.1).
-pub(crate) fn name_text(name: &Name) -> String {
+pub fn name_text(name: &Name) -> String {
     let mut text = String::new();
     for label in name.iter() {
         for octet in label {
@@ -203,9 +203,7 @@ fn svcb_text(svcb: &SVCB) -> Option<String> {
 
 /// `\# LENGTH HEX` (RFC 3597 §5).
 fn generic(data: &RData) -> String {
-    let octets = data
-        .to_bytes()
-        .expect("record data in memory can be encoded");
+    let octets = octets(data);
     match octets.len() {
         0 => "\\# 0".to_owned(),
         length => format!("\\# {length} {}", HEXUPPER.encode(&octets)),

@@ -1,0 +1,163 @@
+//! Five thousand connections that want no good, in ten manners, from the good client's own address.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hickory_proto::rr::RecordType;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+use zzdot::{counters::Event, listen::Limits};
+use zzdot_zonegen::identity::Identity;
+
+use crate::support::{
+    Client, Running, ask_udp, assert_answers, connect_tls, query, start, typed_query,
+};
+
+const A_MANNER: usize = 500;
+
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    SilentTcp,
+    SilentBeforeTls,
+    HalfAClientHello,
+    SilentAfterTls,
+    OctetByOctet,
+    LengthAlone,
+    AsksAndNeverReads,
+    AsksSlowlyAndLeaves,
+    Garbage,
+    CleartextOnTls,
+}
+
+const MANNERS: [Manner; 10] = [
+    Manner::SilentTcp,
+    Manner::SilentBeforeTls,
+    Manner::HalfAClientHello,
+    Manner::SilentAfterTls,
+    Manner::OctetByOctet,
+    Manner::LengthAlone,
+    Manner::AsksAndNeverReads,
+    Manner::AsksSlowlyAndLeaves,
+    Manner::Garbage,
+    Manner::CleartextOnTls,
+];
+
+/// Misbehaves until `end`, or until the server has had enough.
+async fn misbehave(
+    manner: Manner,
+    dns: SocketAddr,
+    dot: SocketAddr,
+    identity: &Identity,
+) -> std::io::Result<()> {
+    let mut sink = vec![0; 4096];
+    match manner {
+        Manner::SilentTcp => {
+            TcpStream::connect(dns).await?.read(&mut sink).await?;
+        }
+        Manner::SilentBeforeTls => {
+            TcpStream::connect(dot).await?.read(&mut sink).await?;
+        }
+        Manner::HalfAClientHello => {
+            let mut stream = TcpStream::connect(dot).await?;
+            stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await?;
+            stream.read(&mut sink).await?;
+        }
+        Manner::SilentAfterTls => {
+            let mut stream = connect_tls(dot, identity).await?;
+            stream.read(&mut sink).await?;
+        }
+        Manner::OctetByOctet => {
+            let mut stream = TcpStream::connect(dns).await?;
+            for octet in typed_query(1, "www.example.", RecordType::A, None) {
+                stream.write_all(&[octet]).await?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            stream.read(&mut sink).await?;
+        }
+        Manner::LengthAlone => {
+            let mut stream = TcpStream::connect(dns).await?;
+            stream.write_all(&[0xFF, 0xFF]).await?;
+            stream.read(&mut sink).await?;
+        }
+        Manner::AsksAndNeverReads => {
+            let mut client = Client(TcpStream::connect(dns).await?);
+            let long = typed_query(1, "long.example.", RecordType::TXT, None);
+            let framed = [&(long.len() as u16).to_be_bytes()[..], &long].concat();
+            loop {
+                client.0.write_all(&framed).await?;
+            }
+        }
+        Manner::AsksSlowlyAndLeaves => {
+            let mut stream = TcpStream::connect(dns).await?;
+            let slow = query(1, "never.example.");
+            stream.write_all(&(slow.len() as u16).to_be_bytes()).await?;
+            stream.write_all(&slow).await?;
+        }
+        Manner::Garbage => {
+            let mut stream = TcpStream::connect(dot).await?;
+            stream.write_all(&[22; 3000]).await?;
+            stream.read(&mut sink).await?;
+        }
+        Manner::CleartextOnTls => {
+            let mut stream = TcpStream::connect(dot).await?;
+            stream.write_all(&query(1, "www.example.")).await?;
+            stream.read(&mut sink).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_bad_connections_leave_a_good_client_served() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(
+        hard >= 11_000,
+        "both ends of 5,000 connections need 11,000 descriptors, {hard} are allowed: ulimit -Hn"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let running = start(Limits::default());
+    let one = query(1, "www.example.");
+    let mut old = running.tls().await;
+    for _ in 0..8 {
+        assert_answers(&one, &old.ask(&one).await);
+    }
+
+    let mut flood = JoinSet::new();
+    let (dns, dot) = (running.dns, running.dot);
+    for number in 0..A_MANNER * MANNERS.len() {
+        let manner = MANNERS[number % MANNERS.len()];
+        let identity = Arc::clone(&running.identity);
+        flood.spawn(async move {
+            // Errors are the server's right.
+            let _ = misbehave(manner, dns, dot, &identity).await;
+        });
+        if number % 100 == 0 {
+            serve_the_good(&running, &mut old, &one).await;
+        }
+    }
+    for _ in 0..50 {
+        serve_the_good(&running, &mut old, &one).await;
+    }
+    assert!(running.front.status().connections <= Limits::default().connections_per_address);
+    assert!(running.counters.value(Event::ConnectionsAddress) > 1000);
+    flood.abort_all();
+    while flood.join_next().await.is_some() {}
+    drop(old);
+    running
+        .until("no connection", || running.front.status().connections == 0)
+        .await;
+}
+
+/// The good client asks on UDP, on a new connection and on its old one.
+async fn serve_the_good(
+    running: &Running,
+    old: &mut Client<tokio_rustls::client::TlsStream<TcpStream>>,
+    one: &[u8],
+) {
+    assert_answers(one, &ask_udp(running.dns, one).await);
+    assert_answers(one, &old.ask(one).await);
+    assert_answers(one, &running.tls().await.ask(one).await);
+}

@@ -1,0 +1,12 @@
+//! The front on real sockets, with clients that behave and clients that do not.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod bounds;
+mod flood;
+mod life;
+mod stream;
+mod support;
+mod tls;
+mod udp;

@@ -1,0 +1,58 @@
+//! The zone checkers of other projects accept every zone we write, and refuse one that is changed.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Lab, program, run};
+use hickory_proto::rr::Name;
+
+fn ldns_verify_zone(_: &Name, file: &Path) -> Command {
+    let mut command = program("ldns-verify-zone", "ldnsutils");
+    command.arg(file);
+    command
+}
+
+fn named_checkzone(origin: &Name, file: &Path) -> Command {
+    let mut command = program("named-checkzone", "bind9-utils");
+    command.args(["-i", "local", "-k", "fail", "-n", "fail", "-r", "fail"]);
+    command.arg(origin.to_ascii()).arg(file);
+    command
+}
+
+fn kzonecheck(origin: &Name, file: &Path) -> Command {
+    let mut command = program("kzonecheck", "knot-dnssecutils");
+    command.args(["--dnssec", "on", "--origin", &origin.to_ascii()]);
+    command.arg(file);
+    command
+}
+
+#[test]
+fn the_checkers_of_ldns_bind_and_knot_accept_both_zones() {
+    let lab = Lab::new();
+    for origin in lab.origins() {
+        let file = lab.zone_file(&origin);
+        for checker in [ldns_verify_zone, named_checkzone, kzonecheck] {
+            run(&mut checker(&origin, &file));
+        }
+    }
+}
+
+/// The oracles see: one changed record, and those that verify signatures refuse.
+#[test]
+fn the_checkers_of_ldns_and_knot_refuse_a_changed_zone() {
+    let lab = Lab::new();
+    for origin in lab.origins() {
+        let text = fs::read_to_string(lab.zone_file(&origin)).unwrap();
+        let changed = text.replace(" 3600 600 604800 60\n", " 3601 600 604800 60\n");
+        assert_ne!(text, changed);
+        let file = lab.write("changed.zone", &changed);
+        for checker in [ldns_verify_zone, kzonecheck] {
+            let output = checker(&origin, &file).output().unwrap();
+            assert!(!output.status.success(), "{output:?}");
+        }
+    }
+}
