@@ -13,7 +13,7 @@ use hickory_proto::serialize::binary::{
 use proptest::prelude::*;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::master_file::{read, write_zone};
-use zzdot_zonegen::signed_zone::SignedZone;
+use zzdot_zonegen::signed_zone::{SignedZone, rrsig_of};
 use zzdot_zonegen::verify::verify;
 
 /// Mutations tried on each zone.
@@ -120,6 +120,26 @@ proptest! {
                     records[index] = theirs.clone();
                     assert_refused(&records, &sample, sample.now, &format!("with {theirs}"));
                 }
+            }
+        }
+    }
+
+    /// Nothing is wrong with what is left, but the chain of NSECs tells that something is gone.
+    #[test]
+    fn every_missing_rrset_or_owner_is_refused(samples in samples()) {
+        for sample in samples {
+            let covers = |record: &Record, rtype| {
+                record.record_type() == rtype
+                    || rrsig_of(record).is_some_and(|rrsig| rrsig.input().type_covered == rtype)
+            };
+            for (owner, rtype, _) in sample.zone.rrsets() {
+                let mut records = records(&sample);
+                records.retain(|record| record.name != *owner || !covers(record, rtype));
+                let what = format!("without {owner} {rtype}");
+                assert_refused(&records, &sample, sample.now, &what);
+                records.retain(|record| record.name != *owner);
+                let what = format!("without {owner}");
+                assert_refused(&records, &sample, sample.now, &what);
             }
         }
     }
