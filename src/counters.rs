@@ -38,7 +38,7 @@ events! {
     TcpQuery = "tcp-queries",
     /// A whole message was read from a TLS connection.
     TlsQuery = "tls-queries",
-    /// A response was handed to the kernel, on any transport.
+    /// A response was handed to the kernel (over TLS: to TLS).
     Answered = "answers",
     /// Answered out of the zones that this server publishes about itself.
     AnsweredFromZone = "answers-from-own-zones",

@@ -102,8 +102,8 @@ struct Conversation {
     outgoing: Outgoing,
     /// Answers that are waited for; aborted with the connection.
     waiting: JoinSet<Vec<u8>>,
-    /// The writer holds octets that it has not handed on.
-    unflushed: bool,
+    /// Since when the writer holds octets that it has not handed on.
+    unflushed_since: Option<Instant>,
     /// The peer has said all that it will.
     finished: bool,
     /// Since when a query is arriving.
@@ -123,7 +123,7 @@ impl Conversation {
             shared,
             outgoing: Outgoing::default(),
             waiting: JoinSet::new(),
-            unflushed: false,
+            unflushed_since: None,
             finished: false,
             reading_since: None,
             active: Instant::now(),
@@ -153,12 +153,20 @@ impl Conversation {
                 timer.as_mut().reset(deadline);
             }
             let may_read = !self.finished && !draining && self.paused.is_none();
-            let must_write = self.unflushed || !self.outgoing.unsent().is_empty();
+            let must_write = self.unflushed_since.is_some() || !self.outgoing.unsent().is_empty();
             tokio::select! {
                 // Answers before questions: a peer that only asks is slowed by its own answers.
                 biased;
                 written = write(writer, self.outgoing.unsent()), if must_write => match written {
-                    Ok(written) => self.on_written(written),
+                    Ok(written) => {
+                        self.on_written(written);
+                        if self.paused.is_some()
+                            && !draining
+                            && let Err(event) = self.take_queries()
+                        {
+                            return End::Offence(event);
+                        }
+                    }
                     Err(error) => return End::Failed(error),
                 },
                 Some(answer) = self.waiting.join_next(), if !self.waiting.is_empty() => {
@@ -196,9 +204,12 @@ impl Conversation {
     /// Takes the queries that have arrived, as far as the limits let it.
     fn take_queries(&mut self) -> Result<(), Event> {
         loop {
+            let before = self.paused;
             self.paused = self.pause();
             if let Some(event) = self.paused {
-                self.shared.counters().count(event);
+                if before != self.paused {
+                    self.shared.counters().count(event);
+                }
                 self.reading_since = None;
                 return Ok(());
             }
@@ -272,20 +283,19 @@ impl Conversation {
     fn send(&mut self, answer: &[u8]) {
         let now = Instant::now();
         self.active = now;
-        if self.outgoing.push(answer, now) {
-            self.shared.counters().count(Event::Answered);
-        }
+        self.outgoing.push(answer, now);
     }
 
     fn on_written(&mut self, written: usize) {
         let now = Instant::now();
-        // Nothing written means that the writer was flushed.
-        self.unflushed = written > 0;
+        if written > 0 {
+            self.unflushed_since.get_or_insert(now);
+        } else {
+            self.unflushed_since = None;
+        }
         for _ in 0..self.outgoing.advance(written, now) {
             self.peer.place.answered(now);
-        }
-        if self.paused.is_some() {
-            self.paused = self.pause();
+            self.shared.counters().count(Event::Answered);
         }
         if self.is_quiet() {
             self.outgoing.rest();
@@ -306,7 +316,9 @@ impl Conversation {
 
     /// Nothing is waited for and nothing is left to send.
     fn is_quiet(&self) -> bool {
-        self.waiting.is_empty() && self.outgoing.unsent().is_empty() && !self.unflushed
+        self.waiting.is_empty()
+            && self.outgoing.unsent().is_empty()
+            && self.unflushed_since.is_none()
     }
 
     /// When patience ends, and with what.
@@ -315,6 +327,9 @@ impl Conversation {
         let write = self
             .outgoing
             .next_since()
+            .into_iter()
+            .chain(self.unflushed_since)
+            .min()
             .map(|since| (since + limits.write, Event::WriteTime));
         let read = self
             .reading_since

@@ -82,7 +82,7 @@ impl Default for Limits {
             stream_queries_per_address: 2048,
             queries_per_connection: 256,
             query_bytes: 16 * 1024,
-            unsent_bytes_per_connection: 256 * 1024,
+            unsent_bytes_per_connection: 128 * 1024,
             connections: 4096,
             connections_per_address: 512,
             reserved_descriptors: 256,

@@ -63,8 +63,8 @@ pub struct FrontConfig {
     pub inherited: Inherited,
 }
 
-/// The running listeners and their connections. Dropped, it leaves them running until the runtime
-/// stops; [`Front::drain`] ends them.
+/// The running listeners and their connections. [`Front::drain`] ends them; dropped, it drains
+/// too, and nobody waits for it.
 #[derive(Debug)]
 pub struct Front {
     shared: Arc<Shared>,
@@ -192,10 +192,17 @@ impl Front {
                 bound.push((tls, Socket::Tcp(listener)));
             }
         }
+        let mut fresh: Vec<((Protocol, SocketAddr), Listener)> = Vec::new();
         for (key, socket) in bound {
-            let listener = self.listen(key, socket, false)?;
-            self.listeners.insert(key, listener);
+            match self.listen(key, socket, false) {
+                Ok(listener) => fresh.push((key, listener)),
+                Err(error) => {
+                    fresh.iter().for_each(|(_, listener)| listener.task.abort());
+                    return Err(error);
+                }
+            }
         }
+        self.listeners.extend(fresh);
         self.listeners.retain(|(protocol, address), listener| {
             let wanted = match protocol {
                 Protocol::Udp | Protocol::Tcp => dns,
@@ -354,7 +361,7 @@ impl Socket {
     }
 }
 
-/// Waits until the front is no longer serving; at once when it is gone.
+/// Waits until the front is no longer serving or gone.
 async fn drained(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
 }
