@@ -201,15 +201,19 @@ pub mod dnskey_texts {
     /// # Errors
     /// The serializer's.
     pub fn serialize<S: Serializer>(keys: &[DNSKEY], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(keys.iter().map(|key| {
-            let public = key.public_key();
-            let encoded = BASE64.encode(public.public_bytes());
-            format!(
-                "{} 3 {} {encoded}",
-                key.flags(),
-                u8::from(public.algorithm())
-            )
-        }))
+        serializer.collect_seq(keys.iter().map(text))
+    }
+
+    /// One DNSKEY as text.
+    #[must_use]
+    pub fn text(key: &DNSKEY) -> String {
+        let public = key.public_key();
+        let encoded = BASE64.encode(public.public_bytes());
+        format!(
+            "{} 3 {} {encoded}",
+            key.flags(),
+            u8::from(public.algorithm())
+        )
     }
 
     /// Reads them back.

@@ -35,3 +35,6 @@ pub const MAX_KEYS_PER_SIGNATURE: usize = 2;
 
 /// The most NSEC RRsets looked at in one denial; two are enough for any honest one.
 pub const MAX_DENIAL_RECORDS: usize = 8;
+
+#[cfg(test)]
+mod tests;
