@@ -188,9 +188,9 @@ impl Ledger {
         }
     }
 
-    pub(super) fn is_silent(&self, id: AskId) -> bool {
+    pub(super) fn is_waiting(&self, id: AskId) -> bool {
         let question = self.asks.get(usize::from(id.0));
-        question.is_some_and(|question| matches!(question.outcome, Outcome::Silent))
+        question.is_some_and(|question| matches!(question.outcome, Outcome::Waiting))
     }
 
     /// Takes an answer, to be judged once.

@@ -259,10 +259,9 @@ impl Walk {
         }
         let met = match (self.ledger.peek(dnskey), self.ledger.peek(ns)) {
             (Some(dnskey), Some(ns)) => meet(dnskey, ns, self.known.as_ref(), self.clock),
-            _ if self.ledger.is_silent(dnskey) || self.ledger.is_silent(ns) => {
-                return self.end(Verdict::NoAnswer);
-            }
-            _ => return,
+            // The other may still tell that the server is legacy.
+            _ if self.ledger.is_waiting(dnskey) || self.ledger.is_waiting(ns) => return,
+            _ => return self.end(Verdict::NoAnswer),
         };
         let met = match met {
             Ok(met) => met,

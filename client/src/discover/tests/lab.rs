@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, RecordType};
 use ring::rand::SystemRandom;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::identity::Identity;
@@ -226,19 +226,5 @@ fn deliver(walk: &mut Walk, now: Instant, clock: UnixTime, report: Report) {
         Report::Message(ask, message) => walk.on_message(now, clock, ask, &message),
         Report::Silence(ask) => walk.on_no_answer(now, ask),
         Report::Tls(attempt, outcome) => walk.on_tls(now, clock, attempt, outcome),
-    }
-}
-
-/// Whether a record is of this type, or a signature over that type.
-pub(super) fn concerns(record: &Record, rtype: RecordType) -> bool {
-    record.record_type() == rtype || signature_covers(record) == Some(rtype)
-}
-
-pub(super) fn signature_covers(record: &Record) -> Option<RecordType> {
-    match &record.data {
-        RData::DNSSEC(hickory_proto::dnssec::rdata::DNSSECRData::RRSIG(rrsig)) => {
-            Some(rrsig.input().type_covered)
-        }
-        _ => None,
     }
 }
