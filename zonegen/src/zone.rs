@@ -149,8 +149,10 @@ fn svcb(name: &ResolverName, publication: &Publication) -> SVCB {
     let mut v6: Vec<AAAA> = Vec::new();
     for address in &publication.addresses {
         match *address {
-            IpAddr::V4(address) => v4.push(A(address)),
-            IpAddr::V6(address) => v6.push(AAAA(address)),
+            IpAddr::V4(address) if !v4.contains(&A(address)) => v4.push(A(address)),
+            IpAddr::V6(address) if !v6.contains(&AAAA(address)) => v6.push(AAAA(address)),
+            // Given twice.
+            _ => {}
         }
     }
     // In ascending order of keys (RFC 9460 §2.2); an empty list of hints is malformed (§7.3).

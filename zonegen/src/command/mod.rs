@@ -1,8 +1,10 @@
 //! The subcommands of `zzdot-zonegen`, over an environment that is passed in: the clock, the random
 //! source and the output are the caller's, so that a whole command runs inside a test.
 
+use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use clap::{Args, Parser, Subcommand};
@@ -106,7 +108,10 @@ impl Service {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let (exit, hint) = match &error {
-            StateError::Clock(_) => (Exit::CannotRun, Some("set the clock")),
+            StateError::Clock(_) => (
+                Exit::CannotRun,
+                Some("set the clock; where it was ahead by mistake, remove publication.state"),
+            ),
             StateError::Malformed { .. } => (
                 Exit::Distrust,
                 Some("with the clock right, the file may be removed: serials follow the time"),
@@ -133,15 +138,23 @@ impl From<PublishError> for Failure {
     }
 }
 
-/// Writes `files` into `folder`, which is created where it is missing.
+/// Writes `files` into `folder`, which is created where it is missing. Owner and group of files that
+/// are replaced stay: a server that runs as its own user goes on reading its key.
 fn write_files(folder: &Path, files: &[ExportedFile]) -> Result<(), Failure> {
     let unwritable = |path: &Path, error: std::io::Error| {
         Failure::new(Exit::CannotRun, format!("{}: {error}", path.display()))
     };
-    durable::create_folders(folder).map_err(|error| unwritable(folder, error))?;
+    fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
     for file in files {
         let path = folder.join(&file.name);
-        durable::replace(&path, file.contents.as_bytes(), file.mode)
+        let before = fs::metadata(&path).ok();
+        // Whoever let the server's group read the key meant it; others never may.
+        let granted = before.as_ref().map_or(0, |meta| meta.mode() & 0o040);
+        durable::replace(&path, file.contents.as_bytes(), file.mode | granted)
+            .and_then(|()| match before {
+                Some(meta) => chown(&path, Some(meta.uid()), Some(meta.gid())),
+                None => Ok(()),
+            })
             .map_err(|error| unwritable(&path, error))?;
     }
     Ok(())

@@ -204,7 +204,7 @@ fn nothing_is_signed_while_the_clock_is_behind() {
     lab.now = UnixTime(lab.now.0 - 1);
     let failure = lab.refuse("zones @id --out @zones --address 192.0.2.1");
     assert_eq!(failure.exit, Exit::CannotRun);
-    assert_eq!(failure.hint.as_deref(), Some("set the clock"));
+    assert!(failure.hint.unwrap().starts_with("set the clock"));
 }
 
 #[test]
@@ -232,6 +232,22 @@ fn each_server_gets_its_files_with_the_key_private() {
             "{configuration}"
         );
     }
+}
+
+#[test]
+fn a_group_that_was_let_read_the_key_stays_and_others_do_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    lab.run("new @id").unwrap();
+    let line = "export @id --for nsd --out @x --address 192.0.2.1";
+    lab.run(line).unwrap();
+    let key = lab.path("x").join("tls-key.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    lab.run(line).unwrap();
+    assert_eq!(
+        fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
 }
 
 #[test]

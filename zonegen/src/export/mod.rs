@@ -107,7 +107,8 @@ impl Export<'_> {
         format!(
             "{comment} Publishes the name {} and serves DNS over TLS with its certificate.\n\
              {comment} Made by zzdot-zonegen; make it anew once a day and reload the server: the\n\
-             {comment} signatures last for a week.\n",
+             {comment} signatures last for a week. {TLS_KEY} must be readable to the server's user;\n\
+             {comment} its owner and group stay when it is made anew.\n",
             self.identity.name()
         )
     }

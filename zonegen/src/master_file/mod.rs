@@ -6,6 +6,7 @@
 mod rdata;
 mod read;
 mod tokens;
+mod words;
 mod write;
 
 pub use read::{MasterFileError, read};

@@ -3,8 +3,9 @@
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use thiserror::Error;
 
-use super::rdata::{self, Words};
+use super::rdata;
 use super::tokens::{Entries, Entry, Token};
+use super::words::Words;
 
 /// The largest time-to-live (RFC 2181 §8).
 const MAX_TTL_SECS: u64 = (1 << 31) - 1;

@@ -169,6 +169,8 @@ impl Lab {
                     "{command:?} does not answer: {}",
                     server.log()
                 );
+                // A closed port answers at once; the server shall have the processor.
+                std::thread::sleep(Duration::from_millis(10));
             }
         }
         server
