@@ -4,3 +4,4 @@
 
 pub mod internet;
 pub mod program;
+pub mod upstream;
