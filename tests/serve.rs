@@ -1,0 +1,602 @@
+//! `zzdot serve` from outside: what it serves, what it refuses, and how it starts and stops.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::{Message, MessageType, Query, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata::A},
+};
+use nix::sys::signal::Signal;
+use support::{
+    daemon::{Daemon, PATIENCE, Place, own_address},
+    program,
+    upstream::{Act, Upstream, Via},
+};
+
+fn query(name: &str) -> Vec<u8> {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    message.to_vec().unwrap()
+}
+
+/// Answers every question with the address 192.0.2.`last`.
+fn answer(asked: &[u8], last: u8) -> Vec<Act> {
+    let mut message = Message::from_vec(asked).unwrap();
+    message.metadata.message_type = MessageType::Response;
+    let owner = message.queries[0].name().clone();
+    message.answers = vec![Record::from_rdata(
+        owner,
+        60,
+        RData::A(A::new(192, 0, 2, last)),
+    )];
+    vec![Act::Say(message.to_vec().unwrap())]
+}
+
+fn forward_to(upstream: &Upstream) -> String {
+    format!("[resolve]\nupstreams = [\"{}\"]\n", upstream.address)
+}
+
+/// Nobody listens there, so it is soon known.
+const NO_UPSTREAM: &str = "[resolve]\nupstreams = [\"127.0.0.1:9\"]\n";
+
+struct Stream(TcpStream);
+
+impl Stream {
+    fn open(place: &Place) -> Self {
+        let stream = TcpStream::connect(format!("{}:5300", place.address)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    fn send(&mut self, query: &[u8]) {
+        let mut framed = (query.len() as u16).to_be_bytes().to_vec();
+        framed.extend_from_slice(query);
+        self.0.write_all(&framed).unwrap();
+    }
+
+    fn receive(&mut self) -> Message {
+        let mut length = [0; 2];
+        self.0.read_exact(&mut length).unwrap();
+        let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+        self.0.read_exact(&mut bytes).unwrap();
+        Message::from_vec(&bytes).unwrap()
+    }
+
+    fn ask(&mut self, name: &str) -> Message {
+        self.send(&query(name));
+        self.receive()
+    }
+}
+
+fn last_octets(message: &Message) -> Vec<u8> {
+    let octet = |record: &Record| match &record.data {
+        RData::A(address) => Some(address.0.octets()[3]),
+        _ => None,
+    };
+    message.answers.iter().filter_map(octet).collect()
+}
+
+fn kdig(place: &Place, arguments: &[&str]) -> String {
+    let output = program::run(
+        Command::new(program::find("kdig", "knot-dnsutils"))
+            .arg(format!("@{}", place.address))
+            .args(arguments),
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_udp_tcp_and_tls_and_says_who_it_is() {
+    let upstream = Upstream::start(|asked, _| answer(asked, 7)).await;
+    let place = Place::new(&forward_to(&upstream));
+    let daemon = place.serve();
+    let identity: serde_json::Value =
+        serde_json::from_str(&place.told("identity", &["--json"])).unwrap();
+    let name = identity["name"].as_str().unwrap();
+    assert!(name.ends_with(".zz") && name.len() == 23, "{name}");
+    let pin = identity["pin"].as_str().unwrap().replace("sha256/", "");
+    for transport in [
+        vec!["-p", "5300"],
+        vec!["-p", "5300", "+tcp"],
+        vec!["-p", "8530", "+tls"],
+    ] {
+        let arguments = [&transport[..], &["www.example.com", "A"]].concat();
+        let text = kdig(&place, &arguments);
+        assert!(text.contains("192.0.2.7"), "{transport:?}: {text}");
+        let arguments = [&transport[..], &["resolver-name.arpa", "NS", "+dnssec"]].concat();
+        let text = kdig(&place, &arguments);
+        assert!(text.contains(name) && text.contains("RRSIG"), "{text}");
+    }
+    let tls_pin = format!("+tls-pin={pin}");
+    let text = kdig(&place, &["-p", "8530", "+tls", &tls_pin, "www.example.com"]);
+    assert!(text.contains("192.0.2.7"), "{text}");
+    // The answer has the type that the mode has.
+    let owner = format!("server-type.{name}");
+    let text = kdig(&place, &["-p", "5300", &owner, "TXT"]);
+    assert!(text.contains("\"forwarder\""), "{text}");
+
+    let status = place.status();
+    for key in [
+        "name",
+        "version",
+        "pid",
+        "uptime-secs",
+        "config-file",
+        "state-dir",
+        "server-type",
+        "listen",
+        "access",
+        "published-addresses",
+        "zones",
+        "zones-trouble",
+        "resolve",
+        "last-reload",
+        "counters",
+    ] {
+        assert!(status.get(key).is_some(), "{key} is missing: {status}");
+    }
+    assert_eq!(status["name"], name);
+    assert_eq!(status["resolve"]["mode"], "forward");
+    assert!(place.told("status", &[]).contains(name));
+    assert!(daemon.stop().success());
+    assert!(!place.state().join("control.sock").exists());
+    let output = place.run("status", &[]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("no daemon is listening here"), "{text}");
+    // The identity is told without the daemon, too.
+    assert!(place.told("identity", &[]).contains(name));
+}
+
+#[test]
+fn the_printed_anchor_validates_what_is_served() {
+    let place = Place::new(NO_UPSTREAM);
+    let _daemon = place.serve();
+    let anchor = place.told("identity", &["--trust-anchor"]);
+    assert!(
+        anchor.contains(" DNSKEY 257 3 13 ") && anchor.contains(" DS "),
+        "{anchor}"
+    );
+    let file = place.path().join("anchor");
+    fs::write(&file, &anchor).unwrap();
+    let chase = || {
+        let output = Command::new(program::find("drill", "ldnsutils"))
+            .args(["-S", "-k"])
+            .arg(&file)
+            .args(["-p", "5300"])
+            .arg(format!("@{}", place.address))
+            .args(["NS", "resolver-name.arpa"])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = chase();
+    assert!(text.contains("Chase successful"), "{text}");
+    // The same question with somebody else's anchor, lest it succeed with any.
+    let stranger = Place::new(NO_UPSTREAM);
+    stranger.write(&format!(
+        "state-dir = {:?}\n[listen]\ndns = [\"{1}:5500\"]\ndot = [\"{1}:8550\"]\n{NO_UPSTREAM}",
+        stranger.state(),
+        stranger.address
+    ));
+    let _other = stranger.serve();
+    fs::write(&file, stranger.told("identity", &["--trust-anchor"])).unwrap();
+    let text = chase();
+    assert!(!text.contains("Chase successful"), "{text}");
+}
+
+#[test]
+fn a_second_start_keeps_the_identity_and_raises_the_serial() {
+    let place = Place::new(NO_UPSTREAM);
+    let first = place.serve();
+    let before = place.status();
+    assert!(first.stop().success());
+    let files = snapshot(&place);
+    let second = place.serve();
+    let after = place.status();
+    assert_eq!(before["name"], after["name"]);
+    assert!(after["zones"]["serial"].as_u64() > before["zones"]["serial"].as_u64());
+    assert!(second.stop().success());
+    assert_eq!(files, snapshot(&place));
+}
+
+/// Every file of the identity but the one that counts publications.
+fn snapshot(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(place.identity())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name() != "publication.state")
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_damaged_identity_is_refused_by_name_and_nothing_is_put_in_its_place() {
+    let place = Place::new(NO_UPSTREAM);
+    assert!(place.serve().stop().success());
+    let whole = snapshot(&place);
+    for (file, contents) in &whole {
+        let path = place.identity().join(file);
+        let refused = |what: &str| {
+            let (code, text) = place.refused();
+            assert_eq!(code, 3, "{what} {file}: {text}");
+            assert!(text.contains(file.as_str()), "{what} {file}: {text}");
+            let check = place.run("check", &[]);
+            assert_eq!(check.status.code(), Some(3), "{what} {file}");
+        };
+        // The private half of the stand-by key may be kept off the machine.
+        if file != "anchor-standby.pem" {
+            fs::remove_file(&path).unwrap();
+            refused("missing");
+            assert!(!path.exists());
+        }
+        write_private(&path, b"");
+        refused("empty");
+        write_private(&path, &contents[..contents.len() / 2]);
+        refused("cut off");
+        write_private(&path, contents);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        if is_secret(contents) {
+            refused("readable by all");
+        }
+        write_private(&path, contents);
+    }
+    // Parts of two identities do not make one.
+    let stranger = Place::new(NO_UPSTREAM);
+    assert!(stranger.serve().stop().success());
+    for (file, contents) in &whole {
+        let path = place.identity().join(file);
+        write_private(&path, &fs::read(stranger.identity().join(file)).unwrap());
+        let (code, text) = place.refused();
+        assert_eq!(code, 3, "another's {file}: {text}");
+        write_private(&path, contents);
+    }
+    assert!(place.serve().stop().success(), "whole again");
+}
+
+fn is_secret(contents: &[u8]) -> bool {
+    String::from_utf8_lossy(contents).contains("PRIVATE KEY")
+}
+
+fn write_private(path: &std::path::Path, contents: &[u8]) {
+    fs::write(path, contents).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn what_cannot_be_served_is_told_with_a_hint() {
+    let place = Place::new(NO_UPSTREAM);
+    let taken = UdpSocket::bind(format!("{}:5300", place.address)).unwrap();
+    let (code, text) = place.refused();
+    assert_eq!(code, 3);
+    assert!(
+        text.contains("5300") && text.contains("zzdot: hint: "),
+        "{text}"
+    );
+    let check = place.run("check", &[]);
+    assert_eq!(check.status.code(), Some(3));
+    drop(taken);
+    place.write("[listen]\ndns = [\"203.0.113.1:5300\"]\ndot = [\"203.0.113.1:8530\"]\n");
+    let output = place
+        .command("serve")
+        .arg("--state-dir")
+        .arg(place.state())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("hint: this host does not have that address"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_bad_configuration_ends_with_two_and_says_where() {
+    let place = Place::new("[resolve]\nmode = \"magic\"\n");
+    for subcommand in ["serve", "check", "identity", "status"] {
+        let output = place.run(subcommand, &[]);
+        assert_eq!(output.status.code(), Some(2), "{subcommand}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            text,
+            format!(
+                "zzdot: {}:7: resolve.mode: unknown variant `magic`, expected one of `forward`, \
+                 `recursive`, `local`\n",
+                place.config().display()
+            )
+        );
+    }
+    place.configure("[resolve]\nmode = \"recursive\"\nroot-hints = \"/nowhere/root.hints\"\n");
+    let (code, text) = place.refused();
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("/nowhere/root.hints"), "{text}");
+    let usage = Command::new(support::daemon::ZZDOT)
+        .arg("--nonsense")
+        .output()
+        .unwrap();
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn check_changes_nothing_and_says_what_would_be_done() {
+    let place = Place::new(NO_UPSTREAM);
+    let text = place.told("check", &[]);
+    assert!(
+        text.contains("none yet; the first start makes one"),
+        "{text}"
+    );
+    assert!(
+        text.contains("resolve     forward, from 127.0.0.1:9\n"),
+        "{text}"
+    );
+    assert!(!place.state().exists(), "nothing was made");
+    let daemon = place.serve();
+    let text = place.told("check", &[]);
+    assert!(text.contains("running     yes"), "{text}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn two_daemons_do_not_share_a_folder() {
+    let place = Place::new(NO_UPSTREAM);
+    let _daemon = place.serve();
+    let (code, text) = place.refused();
+    assert_eq!(code, 3);
+    assert!(text.contains("another daemon"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_changes_upstreams_and_addresses_and_drops_no_connection() {
+    let old = Upstream::start(|asked, _| answer(asked, 1)).await;
+    let new = Upstream::start(|asked, _| answer(asked, 2)).await;
+    let place = Place::new(&forward_to(&old));
+    let mut daemon = place.serve();
+    let mut stream = Stream::open(&place);
+    assert_eq!(last_octets(&stream.ask("a.example.")), [1]);
+    let (address, state) = (&place.address, place.state());
+    place.write(&format!(
+        "state-dir = {state:?}\n[listen]\ndns = [\"{address}:5300\", \"{address}:5301\"]\n\
+         dot = [\"{address}:8530\"]\n{}",
+        forward_to(&new)
+    ));
+    daemon.reload();
+    assert_eq!(
+        last_octets(&stream.ask("b.example.")),
+        [2],
+        "the same connection"
+    );
+    let second = UdpSocket::bind("127.0.0.1:0").unwrap();
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    second
+        .send_to(&query("c.example."), format!("{address}:5301"))
+        .unwrap();
+    let mut buffer = [0; 4096];
+    let (length, _) = second.recv_from(&mut buffer).unwrap();
+    assert_eq!(
+        last_octets(&Message::from_vec(&buffer[..length]).unwrap()),
+        [2]
+    );
+    assert_eq!(
+        place.status()["last-reload"]["error"],
+        serde_json::Value::Null
+    );
+
+    // Access is taken at once: nobody is allowed any more.
+    place.configure(&format!(
+        "[access]\nallow = [\"192.0.2.0/24\"]\n{}",
+        forward_to(&new)
+    ));
+    daemon.reload();
+    stream.send(&query("d.example."));
+    let mut rest = Vec::new();
+    stream.0.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "a stranger is met with silence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
+    let upstream = Upstream::start(|asked, _| answer(asked, 1)).await;
+    let place = Place::new(&forward_to(&upstream));
+    let mut daemon = place.serve();
+    let broken = [
+        "[resolve]\nmode = \"magic\"\n".to_owned(),
+        "[resolve]\nmode = \"recursive\"\ntrust-anchor = \"/nowhere\"\n".to_owned(),
+    ];
+    for text in &broken {
+        place.configure(text);
+        daemon.reload();
+        // The tools would read the same file, so the daemon is asked by its folder.
+        let output = Command::new(support::daemon::ZZDOT)
+            .args(["status", "--json", "--state-dir"])
+            .arg(place.state())
+            .output()
+            .unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let error = status["last-reload"]["error"].as_str().unwrap();
+        assert!(
+            error.contains("magic") || error.contains("/nowhere"),
+            "{error}"
+        );
+        assert_eq!(last_octets(&Stream::open(&place).ask("a.example.")), [1]);
+        assert!(
+            daemon.log().contains("the old configuration stays"),
+            "{}",
+            daemon.log()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_waits_for_the_question_in_flight() {
+    let upstream = Upstream::start(|asked, _| {
+        std::thread::sleep(Duration::from_millis(700));
+        answer(asked, 3)
+    })
+    .await;
+    let place = Place::new(&forward_to(&upstream));
+    let mut daemon = place.serve();
+    let mut stream = Stream::open(&place);
+    stream.send(&query("slow.example."));
+    while upstream.datagrams() == 0 {
+        tokio::task::yield_now().await;
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(last_octets(&stream.receive()), [3]);
+    assert!(daemon.ended().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_does_not_wait_longer_than_it_says() {
+    let upstream = Upstream::start(|_, _: Via| Vec::new()).await;
+    let place = Place::new(&forward_to(&upstream));
+    let mut daemon = place.serve();
+    let mut stream = Stream::open(&place);
+    stream.send(&query("never.example."));
+    while upstream.datagrams() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let started = std::time::Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended().success());
+    // Two seconds are configured; the question itself would have taken more than six.
+    assert!(started.elapsed() < Duration::from_secs(6));
+}
+
+#[test]
+fn the_watchdog_is_fed() {
+    let place = Place::new(NO_UPSTREAM);
+    let mut command = place.command("serve");
+    command.env("WATCHDOG_USEC", "400000");
+    let mut daemon = Daemon::start(command, place.path());
+    daemon.wait_for("WATCHDOG=1");
+    daemon.wait_for("WATCHDOG=1");
+}
+
+#[test]
+fn sockets_passed_in_are_served() {
+    let place = Place::new(NO_UPSTREAM);
+    // The file says nothing about addresses: the sockets decide.
+    place.write(&format!("state-dir = {:?}\n{NO_UPSTREAM}", place.state()));
+    let address = own_address();
+    let udp = UdpSocket::bind(format!("{address}:5310")).unwrap();
+    let tcp = TcpListener::bind(format!("{address}:5310")).unwrap();
+    let tls = TcpListener::bind(format!("{address}:8853")).unwrap();
+    // Three descriptors come as the standard ones and are moved to where the protocol has them.
+    let script = "exec 3<&0 4<&1 5<&2 0</dev/null 1>/dev/null 2>/dev/null; \
+                  LISTEN_PID=$$ LISTEN_FDS=3 exec \"$0\" serve --config \"$1\"";
+    let socket = place.path().join("notify");
+    let notifications = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    notifications.set_read_timeout(Some(PATIENCE)).unwrap();
+    let child = Command::new("sh")
+        .args(["-c", script, support::daemon::ZZDOT])
+        .arg(place.config())
+        .env("NOTIFY_SOCKET", &socket)
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(udp)))
+        .stdout(Stdio::from(std::os::fd::OwnedFd::from(tcp)))
+        .stderr(Stdio::from(std::os::fd::OwnedFd::from(tls)))
+        .spawn()
+        .unwrap();
+    let _running = program::Running(child);
+    let mut buffer = [0; 4096];
+    let length = notifications.recv(&mut buffer).unwrap();
+    assert!(String::from_utf8_lossy(&buffer[..length]).contains("READY=1"));
+    let status = place.status();
+    assert_eq!(status["listen"]["dns"][0], format!("{address}:5310"));
+    assert_eq!(status["listen"]["dot"][0], format!("{address}:8853"));
+    for arguments in [
+        vec!["-p", "5310"],
+        vec!["-p", "5310", "+tcp"],
+        vec!["-p", "8853", "+tls"],
+    ] {
+        let arguments = [&arguments[..], &["resolver-name.arpa", "NS"]].concat();
+        assert!(kdig(&place, &arguments).contains(".zz."), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_clock_that_fell_back_it_serves_and_publishes_nothing() {
+    let upstream = Upstream::start(|asked, _| answer(asked, 5)).await;
+    let place = Place::new(&forward_to(&upstream));
+    assert!(place.serve().stop().success());
+    let mut command = Command::new(program::find("faketime", "faketime"));
+    command
+        .args(["-f", "-400d", support::daemon::ZZDOT, "serve", "--config"])
+        .arg(place.config())
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut daemon = Daemon::start(command, place.path());
+    let status = place.status();
+    assert_eq!(status["zones"], serde_json::Value::Null);
+    let trouble = status["zones-trouble"].as_str().unwrap();
+    assert!(trouble.contains("the clock says"), "{trouble}");
+    let mut stream = Stream::open(&place);
+    assert_eq!(last_octets(&stream.ask("a.example.")), [5]);
+    // faketime is the parent of the daemon and does not pass signals on.
+    let pid = status["pid"].as_i64().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGTERM).unwrap();
+    daemon.ended();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_over_tls_is_asked_when_its_name_is_right_and_not_otherwise() {
+    let origin = Upstream::start(|asked, _| answer(asked, 9)).await;
+    let back = Place::new(&forward_to(&origin));
+    let _back = back.serve();
+    let name = back.status()["name"].as_str().unwrap().to_owned();
+    let certificate = fs::read_dir(back.identity())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            fs::read_to_string(path)
+                .unwrap()
+                .contains("BEGIN CERTIFICATE")
+        })
+        .unwrap();
+    let front = Place::new("");
+    let address = &back.address;
+    let configure = |name: &str| {
+        front.write(&format!(
+            "state-dir = {:?}\n[listen]\ndns = [\"{address}:5400\"]\ndot = [\"{address}:8540\"]\n\
+             [resolve]\nca-file = {certificate:?}\nupstreams = [\"tls://{address}:8530#{name}\"]\n",
+            front.state(),
+        ));
+    };
+    configure(&name);
+    let mut daemon = front.serve();
+    let text = kdig(&front, &["-p", "5400", "www.example.com"]);
+    assert!(text.contains("192.0.2.9"), "{text}");
+    assert_eq!(
+        front.status()["resolve"]["upstreams"][0]["transport"],
+        "dot"
+    );
+    configure("someone-else.zz");
+    daemon.reload();
+    let text = kdig(&front, &["-p", "5400", "+timeout=15", "other.example.com"]);
+    assert!(
+        text.contains("SERVFAIL") && !text.contains("192.0.2.9"),
+        "{text}"
+    );
+    assert_eq!(
+        Stream(TcpStream::connect(format!("{address}:5400")).unwrap())
+            .ask("x.example.")
+            .metadata
+            .response_code,
+        ResponseCode::ServFail
+    );
+}
