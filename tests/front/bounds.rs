@@ -10,7 +10,7 @@ use tokio::{
 use zzdot::{answer::access::AccessList, counters::Event, listen::Limits};
 
 use crate::support::{
-    Client, PATIENCE, assert_answers, label, query, rcode, short, soon, start, typed_query,
+    Client, PATIENCE, assert_answers, framed, label, query, rcode, short, soon, start, typed_query,
 };
 
 const SOON: Duration = Duration::from_millis(200);
@@ -44,10 +44,7 @@ async fn a_query_that_trickles_in_runs_out_of_time_in_all() {
     let running = start(short(SOON));
     let mut client = running.tcp().await;
     let one = query(1, "www.example.");
-    let mut trickle = [&(one.len() as u16).to_be_bytes()[..], &one]
-        .concat()
-        .into_iter()
-        .cycle();
+    let mut trickle = framed(&one).into_iter().cycle();
     client.ask(&one).await;
     // Each octet comes well within the limit; only their sum does not. The last is never sent.
     let mut sent = 0;
@@ -72,9 +69,9 @@ async fn who_does_not_take_the_answers_is_let_go() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = Client(socket.connect(running.dns).await.unwrap());
     let long = typed_query(1, "long.example.", RecordType::TXT, None);
-    let framed = [&(long.len() as u16).to_be_bytes()[..], &long].concat();
+    let octets = framed(&long);
     // Many times what the kernel's buffers hold of the answers.
-    let asking = async { while client.0.write_all(&framed.repeat(100)).await.is_ok() {} };
+    let asking = async { while client.0.write_all(&octets.repeat(100)).await.is_ok() {} };
     tokio::select! {
         () = asking => {}
         () = running.counted(Event::WriteTime, 1) => {}

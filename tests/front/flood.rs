@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use hickory_proto::rr::RecordType;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
 };
@@ -13,7 +13,7 @@ use zzdot::{counters::Event, listen::Limits};
 use zzdot_zonegen::identity::Identity;
 
 use crate::support::{
-    Client, Running, ask_udp, assert_answers, connect_tls, query, start, typed_query,
+    Client, Running, ask_udp, assert_answers, connect_tls, framed, query, start, typed_query,
 };
 
 const A_MANNER: usize = 500;
@@ -45,69 +45,53 @@ const MANNERS: [Manner; 10] = [
     Manner::CleartextOnTls,
 ];
 
-/// Misbehaves until `end`, or until the server has had enough.
+/// Misbehaves until the server has had enough.
 async fn misbehave(
     manner: Manner,
     dns: SocketAddr,
     dot: SocketAddr,
     identity: &Identity,
 ) -> std::io::Result<()> {
-    let mut sink = vec![0; 4096];
+    let server = match manner {
+        Manner::SilentTcp
+        | Manner::OctetByOctet
+        | Manner::LengthAlone
+        | Manner::AsksAndNeverReads
+        | Manner::AsksSlowlyAndLeaves => dns,
+        _ => dot,
+    };
+    if let Manner::SilentAfterTls = manner {
+        return hold(connect_tls(server, identity).await?).await;
+    }
+    let mut stream = TcpStream::connect(server).await?;
     match manner {
-        Manner::SilentTcp => {
-            TcpStream::connect(dns).await?.read(&mut sink).await?;
-        }
-        Manner::SilentBeforeTls => {
-            TcpStream::connect(dot).await?.read(&mut sink).await?;
-        }
-        Manner::HalfAClientHello => {
-            let mut stream = TcpStream::connect(dot).await?;
-            stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await?;
-            stream.read(&mut sink).await?;
-        }
-        Manner::SilentAfterTls => {
-            let mut stream = connect_tls(dot, identity).await?;
-            stream.read(&mut sink).await?;
-        }
+        Manner::SilentTcp | Manner::SilentBeforeTls | Manner::SilentAfterTls => {}
+        Manner::HalfAClientHello => stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await?,
         Manner::OctetByOctet => {
-            let mut stream = TcpStream::connect(dns).await?;
-            for octet in typed_query(1, "www.example.", RecordType::A, None) {
+            for octet in framed(&query(1, "www.example.")) {
                 stream.write_all(&[octet]).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            stream.read(&mut sink).await?;
         }
-        Manner::LengthAlone => {
-            let mut stream = TcpStream::connect(dns).await?;
-            stream.write_all(&[0xFF, 0xFF]).await?;
-            stream.read(&mut sink).await?;
-        }
+        Manner::LengthAlone => stream.write_all(&[0xFF, 0xFF]).await?,
         Manner::AsksAndNeverReads => {
-            let mut client = Client(TcpStream::connect(dns).await?);
             let long = typed_query(1, "long.example.", RecordType::TXT, None);
-            let framed = [&(long.len() as u16).to_be_bytes()[..], &long].concat();
             loop {
-                client.0.write_all(&framed).await?;
+                stream.write_all(&framed(&long)).await?;
             }
         }
         Manner::AsksSlowlyAndLeaves => {
-            let mut stream = TcpStream::connect(dns).await?;
-            let slow = query(1, "never.example.");
-            stream.write_all(&(slow.len() as u16).to_be_bytes()).await?;
-            stream.write_all(&slow).await?;
+            return stream.write_all(&framed(&query(1, "never.example."))).await;
         }
-        Manner::Garbage => {
-            let mut stream = TcpStream::connect(dot).await?;
-            stream.write_all(&[22; 3000]).await?;
-            stream.read(&mut sink).await?;
-        }
-        Manner::CleartextOnTls => {
-            let mut stream = TcpStream::connect(dot).await?;
-            stream.write_all(&query(1, "www.example.")).await?;
-            stream.read(&mut sink).await?;
-        }
+        Manner::Garbage => stream.write_all(&[22; 3000]).await?,
+        Manner::CleartextOnTls => stream.write_all(&framed(&query(1, "www.example."))).await?,
     }
-    Ok(())
+    hold(stream).await
+}
+
+/// Keeps the connection until the server ends it.
+async fn hold(mut stream: impl AsyncRead + Unpin) -> std::io::Result<()> {
+    stream.read_to_end(&mut Vec::new()).await.map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod flood;
+mod hostile;
 mod life;
 mod stream;
 mod support;

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use zzdot::{counters::Event, listen::Limits};
 
-use crate::support::{Client, assert_answers, label, query, rcode, start};
+use crate::support::{Client, assert_answers, framed, label, query, rcode, start};
 
 async fn answers_come_as_they_are_ready<S>(mut client: Client<S>, release: impl FnOnce())
 where
@@ -48,12 +48,12 @@ async fn a_query_may_arrive_octet_by_octet_and_many_in_one_piece() {
     let running = start(Limits::default());
     let mut client = running.tcp().await;
     let one = query(1, "www.example.");
-    let framed = [&(one.len() as u16).to_be_bytes()[..], &one].concat();
-    for octet in &framed {
+    let octets = framed(&one);
+    for octet in &octets {
         client.0.write_all(&[*octet]).await.unwrap();
     }
     assert_answers(&one, &client.receive().await);
-    client.0.write_all(&framed.repeat(50)).await.unwrap();
+    client.0.write_all(&octets.repeat(50)).await.unwrap();
     for _ in 0..50 {
         assert_answers(&one, &client.receive().await);
     }

@@ -228,6 +228,11 @@ pub(crate) fn typed_query(id: u16, name: &str, qtype: RecordType, edns: Option<&
     wire::question(id, &Name::from_ascii(name).unwrap(), qtype, flags, edns)
 }
 
+/// The message as it goes over a stream.
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes()[..], message].concat()
+}
+
 pub(crate) fn rcode(reply: &[u8]) -> u16 {
     View::parse(reply).unwrap().rcode()
 }
@@ -270,9 +275,7 @@ pub(crate) struct Client<S>(pub(crate) S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, message: &[u8]) {
-        let mut framed = (message.len() as u16).to_be_bytes().to_vec();
-        framed.extend_from_slice(message);
-        self.0.write_all(&framed).await.unwrap();
+        self.0.write_all(&framed(message)).await.unwrap();
         self.0.flush().await.unwrap();
     }
 

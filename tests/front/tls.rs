@@ -12,7 +12,9 @@ use zzdot::{
     listen::{Limits, server_config},
 };
 
-use crate::support::{Running, assert_answers, connect_tls, identity, query, run, soon, start};
+use crate::support::{
+    Running, assert_answers, connect_tls, framed, identity, query, run, soon, start,
+};
 
 /// What `openssl s_client` says about a handshake.
 async fn s_client(server: SocketAddr, arguments: &[&str]) -> String {
@@ -153,8 +155,8 @@ async fn cleartext_on_the_port_of_tls_is_closed_unanswered_and_counted() {
     let running = start(Limits::default());
     let mut stream = TcpStream::connect(running.dot).await.unwrap();
     let one = query(1, "www.example.");
-    let framed = [&(one.len() as u16).to_be_bytes()[..], &one].concat();
-    stream.write_all(&framed).await.unwrap();
+    let octets = framed(&one);
+    stream.write_all(&octets).await.unwrap();
     let mut buffer = [0; 64];
     assert!(matches!(
         soon(stream.read(&mut buffer)).await,
