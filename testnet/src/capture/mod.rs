@@ -4,7 +4,7 @@ mod frame;
 mod stream;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt, fs, io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -176,30 +176,44 @@ impl Capture {
             .map(|packet| packet.at)
     }
 
-    /// Packets of a host, at or after a time, on *any* port, whose payload holds this name as DNS messages spell it:
-    /// a name that leaks is seen wherever it leaks.
-    pub fn packets_spelling<'a>(
-        &'a self,
-        name: &Name,
-        host: &'a str,
-        since: SystemTime,
-    ) -> impl Iterator<Item = &'a Packet> + use<'a> {
-        let spelled: Vec<u8> = name
+    /// Which of these names a host's packets spell as DNS messages do, at or after a time, on *any* port: a name that
+    /// leaks is seen wherever it leaks.
+    #[must_use]
+    pub fn names_spelled(&self, names: &[Name], host: &str, since: SystemTime) -> BTreeSet<Name> {
+        let spelled: HashMap<Vec<u8>, &Name> =
+            names.iter().map(|name| (spelling(name), name)).collect();
+        self.packets
             .iter()
-            .flat_map(|label| {
-                std::iter::once(u8::try_from(label.len()).expect("labels are at most 63 octets"))
-                    .chain(label.iter().copied())
+            .filter(|packet| packet.host.as_deref() == Some(host) && packet.at >= since)
+            .flat_map(|packet| {
+                (0..packet.payload.len()).filter_map(|at| name_at(&packet.payload[at..]))
             })
-            .chain([0])
-            .collect();
-        self.packets.iter().filter(move |packet| {
-            packet.host.as_deref() == Some(host)
-                && packet.at >= since
-                && packet
-                    .payload
-                    .windows(spelled.len())
-                    .any(|window| window.eq_ignore_ascii_case(&spelled))
-        })
+            .filter_map(|name| spelled.get(&name).map(|name| (*name).clone()))
+            .collect()
+    }
+}
+
+/// A name as messages spell it, uncompressed, in lower case (RFC 1035 3.1).
+fn spelling(name: &Name) -> Vec<u8> {
+    let mut spelling = Vec::with_capacity(name.len());
+    for label in name {
+        spelling.push(u8::try_from(label.len()).expect("labels are at most 63 octets"));
+        spelling.extend(label.to_ascii_lowercase());
+    }
+    spelling.push(0);
+    spelling
+}
+
+/// The uncompressed name that these octets begin with, in lower case, where they begin with one.
+fn name_at(octets: &[u8]) -> Option<Vec<u8>> {
+    let mut end = 0;
+    loop {
+        match usize::from(*octets.get(end)?) {
+            0 if end == 0 => return None,
+            0 => return Some(octets[..=end].to_ascii_lowercase()),
+            length if length < 64 && end + length < 255 => end += length + 1,
+            _ => return None,
+        }
     }
 }
 
@@ -255,7 +269,21 @@ impl fmt::Display for CleartextQuery {
 
 #[cfg(test)]
 mod tests {
-    use super::holds_encrypted_record;
+    use std::str::FromStr;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_seen_wherever_it_stands_and_however_it_is_written() {
+        let name = Name::from_str("www.example.").expect("a constant is a name");
+        let payload = b"GET \x03wWw\x07EXAMPLE\x00 rest";
+        let found: Vec<_> = (0..payload.len())
+            .filter_map(|at| name_at(&payload[at..]))
+            .collect();
+        assert!(found.contains(&spelling(&name)), "{found:?}");
+        assert_eq!(name_at(b"\x03ww"), None);
+        assert_eq!(name_at(&[63; 300]), None);
+    }
 
     #[test]
     fn the_end_of_a_handshake_is_the_first_encrypted_record() {

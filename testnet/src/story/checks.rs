@@ -218,15 +218,10 @@ pub(super) fn nothing_in_cleartext(
             lines.join("\n")
         )
     })?;
-    for name in scene.internet.names() {
-        let leaked = capture.packets_spelling(name, host, since).count();
-        ensure(leaked == 0, || {
-            format!(
-                "{leaked} packets of {host} on {} spell {name}",
-                capture.link()
-            )
-        })?;
-    }
+    let spelled = capture.names_spelled(scene.internet.names(), host, since);
+    ensure(spelled.is_empty(), || {
+        format!("packets of {host} on {} spell {spelled:?}", capture.link())
+    })?;
     let packets = capture
         .packets()
         .iter()

@@ -53,12 +53,11 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
         ensure(found.is_err(), || {
             format!("a link full of cleartext passes for a private one: {link}")
         })?;
-        let name = &scene.internet.names()[0];
         let spelled = capture
-            .packets_spelling(name, host, SystemTime::UNIX_EPOCH)
-            .count();
-        ensure(spelled > 0, || {
-            format!("no packet of {host} on {link} spells {name}")
+            .names_spelled(scene.internet.names(), host, SystemTime::UNIX_EPOCH)
+            .len();
+        ensure(spelled == all, || {
+            format!("packets of {host} on {link} spell {spelled} names")
         })?;
         teller.tell(format!(
             "the capture on {link} reads all {all} names in cleartext"
