@@ -74,6 +74,25 @@ impl ZoneVersion {
         ahead > 0 || self.inception < accepted.inception
     }
 
+    /// How this compares with the version `held`, when it spent `in_caches` seconds there.
+    ///
+    /// A copy out of a cache may be older for as long as caches may keep it: when it was fetched
+    /// before the newer version was accepted. The age is what the record's time-to-live claims,
+    /// which nobody signs, but it is never more than the time-to-live that is signed.
+    pub(crate) fn age_against(&self, held: &Self, in_caches: u32) -> Age {
+        if !self.is_older_than(held) {
+            return Age::Fresh;
+        }
+        if self.accepted.0.saturating_sub(u64::from(in_caches)) < held.accepted.0 {
+            return Age::Stale;
+        }
+        Age::RolledBack(if self.inception < held.inception {
+            format!("signed at {}, before {}", self.inception, held.inception)
+        } else {
+            format!("serial {}, before {}", self.serial, held.serial)
+        })
+    }
+
     /// `seen` where it is newer, and in no respect older, than what was accepted so far.
     fn raised_to(self, seen: Self) -> Self {
         let serial_rises = seen.serial.wrapping_sub(self.serial).cast_signed() > 0;
@@ -84,6 +103,17 @@ impl ZoneVersion {
             self
         }
     }
+}
+
+/// How a zone's version compares with the newest accepted before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// As new or newer.
+    Fresh,
+    /// Older, and out of a cache.
+    Stale,
+    /// Older, and no cache can be the reason.
+    RolledBack(String),
 }
 
 /// A resolver as it is remembered. Its name is the key.

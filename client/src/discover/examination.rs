@@ -7,14 +7,15 @@ use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::owners::{anchor_zone, key_owner, server_type_owner, svcb_owner, tlsa_owner};
 use zzdot_zonegen::zone::ServerType;
 
-use super::action::{AskId, ConnectId, Step, TlsFailure};
+use super::action::{AskId, Step};
 use super::ledger::{Ledger, Taken};
 use super::meeting::{Met, rcode};
 use super::refusal::Refusal;
-use super::service::{DOT_PORT, MAX_ADDRESSES, Service, address, may_try, preferred_service};
-use super::tlsa::{Tlsa, TlsaMismatch, peer_named_by};
+use super::search::PeerSearch;
+use super::service::{DOT_PORT, MAX_ADDRESSES, Service, address, preferred_service};
+use super::tlsa::Tlsa;
 use super::verdict::Discovered;
-use crate::trust::{KnownIdentity, ZoneVersion, ZoneVersions};
+use crate::trust::{Age, KnownIdentity, ZoneVersion, ZoneVersions};
 use crate::validate::bogus::shown;
 use crate::validate::key::read_keys;
 use crate::validate::{
@@ -25,14 +26,10 @@ use crate::validate::{
 /// The most TLSA records looked at.
 pub const MAX_TLSA: usize = 16;
 
-/// The most addresses of the zone that are connected to when the configured one is not the peer.
-pub const MAX_FALLBACKS: usize = 4;
-
 /// Bytes of an SOA's data behind its two names (RFC 1035 §3.3.13).
 const SOA_NUMBERS: usize = 20;
 
 pub(super) struct Examination {
-    server: SocketAddr,
     met: Met,
     held: Option<ZoneVersions>,
 
@@ -45,9 +42,7 @@ pub(super) struct Examination {
     ipv4: AskId,
     ipv6: AskId,
     tlsa: AskId,
-    /// The port whose TLSA was asked for, and to which the attempts go.
-    port: u16,
-    attempts: Vec<ConnectId>,
+    search: PeerSearch,
 
     name_anchors: Option<Vec<ZoneKey>>,
     name_keys: Option<TrustedKeys>,
@@ -58,12 +53,6 @@ pub(super) struct Examination {
     ipv4_addresses: Option<Vec<IpAddr>>,
     ipv6_addresses: Option<Vec<IpAddr>>,
     tlsa_records: Option<Vec<Tlsa>>,
-    proven: Option<SocketAddr>,
-    patient: bool,
-    fallbacks_started: bool,
-    mismatch: Option<(SocketAddr, TlsaMismatch)>,
-    handshake_failure: Option<(SocketAddr, String)>,
-    tried: Vec<SocketAddr>,
     ttl: u32,
     expires: UnixTime,
 }
@@ -118,9 +107,9 @@ impl Examination {
         let name = met.name.clone();
         // A port that is remembered saves the flight in which it is learned.
         let port = known.map_or(DOT_PORT, |known| known.endpoint.port());
+        let search = PeerSearch::start(server, name.clone(), port, ledger);
         let mut ask = |owner, rtype| ledger.ask(owner, rtype);
-        let mut examination = Self {
-            server,
+        let examination = Self {
             held: known.map(|known| known.versions),
             key: ask(key_owner(&name), RecordType::KEY),
             dnskey: ask(name.as_name().clone(), RecordType::DNSKEY),
@@ -131,8 +120,7 @@ impl Examination {
             ipv4: ask(name.as_name().clone(), RecordType::A),
             ipv6: ask(name.as_name().clone(), RecordType::AAAA),
             tlsa: ask(tlsa_owner(&name, port), RecordType::TLSA),
-            port,
-            attempts: Vec::new(),
+            search,
             name_anchors: None,
             name_keys: None,
             anchor_version: None,
@@ -142,17 +130,10 @@ impl Examination {
             ipv4_addresses: None,
             ipv6_addresses: None,
             tlsa_records: None,
-            proven: None,
-            patient: true,
-            fallbacks_started: false,
-            mismatch: None,
-            handshake_failure: None,
-            tried: Vec::new(),
             ttl: met.dnskey.ttl.min(met.ns.ttl),
             expires: met.dnskey.expires.min(met.ns.expires),
             met,
         };
-        examination.connect_configured(ledger);
         let (ns, received) = (examination.met.ns.clone(), examination.met.ns_ttl);
         examination.check_age(ledger, Zone::Anchor, &ns, received, None, clock)?;
         Ok(examination)
@@ -171,28 +152,23 @@ impl Examination {
             self.name_keys = Some(keys);
             learned?;
         }
-        self.judge_peers(ledger, clock);
-        self.start_fallbacks(ledger);
+        self.search_peer(ledger, clock);
         self.conclude(clock)
     }
 
     /// Whether the configured address is still the only one that is tried.
     pub(super) fn is_patient(&self) -> bool {
-        self.patient && !self.fallbacks_started
+        self.search.is_patient()
     }
 
     /// From now on the addresses in the zone are tried even while the configured one may answer.
     pub(super) fn lose_patience(&mut self) {
-        self.patient = false;
+        self.search.lose_patience();
     }
 
     /// Gives up waiting for TLS: what did not come by now counts as unanswered.
     pub(super) fn give_up_waiting(&mut self, ledger: &mut Ledger) {
-        self.fallbacks_started = true;
-        for attempt in self.attempts.clone() {
-            let detail = "no answer in time".to_owned();
-            ledger.on_tls(attempt, Err(TlsFailure::NoConnection { detail }));
-        }
+        self.search.give_up_waiting(ledger);
     }
 
     fn learn_anchor_zone(&mut self, ledger: &mut Ledger, clock: UnixTime) -> Result<(), End> {
@@ -281,22 +257,22 @@ impl Examination {
         if self.service.is_none()
             && let Some(data) = self.optional(ledger, self.svcb, keys, clock)?
         {
-            let service = preferred_service(&data, self.met.name.as_name()).unwrap_or(Service {
-                port: DOT_PORT,
-                hints: Vec::new(),
-            });
+            let published = data
+                .map(|data| preferred_service(&data, self.met.name.as_name()).unwrap_or_default());
+            // Nothing known of a service is no reason to look for it elsewhere.
+            let service = published.unwrap_or_else(|| Service::at(self.search.port()));
             self.move_to_port(ledger, service.port);
             self.service = Some(service);
         }
         if self.ipv4_addresses.is_none()
             && let Some(data) = self.optional(ledger, self.ipv4, keys, clock)?
         {
-            self.ipv4_addresses = Some(addresses(&data));
+            self.ipv4_addresses = Some(addresses(&data.unwrap_or_default()));
         }
         if self.ipv6_addresses.is_none()
             && let Some(data) = self.optional(ledger, self.ipv6, keys, clock)?
         {
-            self.ipv6_addresses = Some(addresses(&data));
+            self.ipv6_addresses = Some(addresses(&data.unwrap_or_default()));
         }
         // Until the port is certain this may be the TLSA of the wrong one, which may not exist.
         if self.tlsa_records.is_none()
@@ -319,89 +295,20 @@ impl Examination {
 
     /// The service is on another port than was thought: ask and try again there.
     fn move_to_port(&mut self, ledger: &mut Ledger, port: u16) {
-        if port == self.port {
-            return;
+        if self.search.move_to_port(ledger, port) {
+            self.tlsa = ledger.ask(tlsa_owner(&self.met.name, port), RecordType::TLSA);
         }
-        self.port = port;
-        self.tlsa = ledger.ask(tlsa_owner(&self.met.name, port), RecordType::TLSA);
-        self.attempts.clear();
-        self.tried.clear();
-        self.handshake_failure = None;
-        self.connect_configured(ledger);
-    }
-
-    fn connect_configured(&mut self, ledger: &mut Ledger) {
-        // `set_port` keeps the zone of a link-local address.
-        let mut endpoint = self.server;
-        endpoint.set_port(self.port);
-        self.connect(ledger, endpoint);
-    }
-
-    fn connect(&mut self, ledger: &mut Ledger, endpoint: SocketAddr) {
-        self.tried.push(endpoint);
-        let attempt = ledger.connect(endpoint, self.met.name.to_string());
-        self.attempts.push(attempt);
     }
 
     /// Until the TLSA is validated no certificate means anything.
-    fn judge_peers(&mut self, ledger: &mut Ledger, clock: UnixTime) {
-        let (Some(tlsa), None) = (&self.tlsa_records, self.proven) else {
+    fn search_peer(&mut self, ledger: &mut Ledger, clock: UnixTime) {
+        let Some(tlsa) = &self.tlsa_records else {
             return;
         };
-        let mut waiting = Vec::new();
-        for attempt in std::mem::take(&mut self.attempts) {
-            let (Some(outcome), Some(endpoint)) =
-                (ledger.attempt(attempt), ledger.address(attempt))
-            else {
-                waiting.push(attempt);
-                continue;
-            };
-            match outcome {
-                Err(TlsFailure::NoConnection { .. }) => {}
-                Err(TlsFailure::Handshake { detail }) => {
-                    let detail = detail.clone();
-                    self.handshake_failure.get_or_insert((endpoint, detail));
-                }
-                Ok(peer) => match peer_named_by(tlsa, peer, &self.met.name, clock) {
-                    Ok(tlsa) => {
-                        self.proven = Some(endpoint);
-                        let tlsa = tlsa.to_string();
-                        ledger.tell(Step::PeerProven { endpoint, tlsa });
-                        break;
-                    }
-                    Err(mismatch) => {
-                        let why = mismatch.to_string();
-                        ledger.tell(Step::PeerRejected { endpoint, why });
-                        self.mismatch.get_or_insert((endpoint, mismatch));
-                    }
-                },
-            }
-        }
-        self.attempts = waiting;
-    }
-
-    /// The configured address may be that of a legacy forwarder in front of the resolver: then the
-    /// resolver is at an address in its zone.
-    fn start_fallbacks(&mut self, ledger: &mut Ledger) {
-        let due = self.attempts.is_empty() || !self.patient;
-        let judged = self.tlsa_records.is_some();
-        if self.fallbacks_started || self.proven.is_some() || !judged || !due {
-            return;
-        }
-        let (Some(_), Some(_)) = (&self.ipv4_addresses, &self.ipv6_addresses) else {
-            return;
-        };
-        self.fallbacks_started = true;
-        let configured = self.server.ip().to_canonical();
-        let candidates: Vec<_> = self
-            .addresses()
-            .into_iter()
-            .filter(|address| address.to_canonical() != configured)
-            .filter(|address| may_try(*address, self.server))
-            .take(MAX_FALLBACKS)
-            .collect();
-        for address in candidates {
-            self.connect(ledger, SocketAddr::new(address, self.port));
+        self.search.judge(ledger, tlsa, clock);
+        if self.ipv4_addresses.is_some() && self.ipv6_addresses.is_some() {
+            let addresses = self.addresses();
+            self.search.fall_back(ledger, &addresses);
         }
     }
 
@@ -431,36 +338,25 @@ impl Examination {
         if self.ipv4_addresses.is_none() || self.ipv6_addresses.is_none() {
             return Ok(None);
         }
-        if let Some(endpoint) = self.proven {
-            return Ok(Some(Box::new(Discovered {
-                name: self.met.name.clone(),
-                server_type,
-                server: self.server,
-                anchor: self.met.anchor.clone(),
-                tlsa: tlsa.clone(),
-                endpoint,
-                addresses: self.addresses(),
-                versions: ZoneVersions {
-                    anchor_zone,
-                    name_zone,
-                },
-                ttl: self.ttl,
-                signatures_expire: self.expires,
-                validated: clock,
-            })));
-        }
-        if !self.fallbacks_started || !self.attempts.is_empty() {
+        let Some(found) = self.search.outcome() else {
             return Ok(None);
-        }
-        Err(if let Some((endpoint, mismatch)) = self.mismatch.take() {
-            Refusal::CertificateMismatch { endpoint, mismatch }
-        } else if let Some((endpoint, detail)) = self.handshake_failure.take() {
-            Refusal::HandshakeFailed { endpoint, detail }
-        } else {
-            let tried = std::mem::take(&mut self.tried);
-            Refusal::NoAnswerOnDotPort { tried }
-        }
-        .into())
+        };
+        Ok(Some(Box::new(Discovered {
+            name: self.met.name.clone(),
+            server_type,
+            server: self.search.configured(),
+            anchor: self.met.anchor.clone(),
+            tlsa: tlsa.clone(),
+            endpoint: found?,
+            addresses: self.addresses(),
+            versions: ZoneVersions {
+                anchor_zone,
+                name_zone,
+            },
+            ttl: self.ttl,
+            signatures_expire: self.expires,
+            validated: clock,
+        })))
     }
 
     /// Records without which there is no upgrade.
@@ -482,24 +378,25 @@ impl Examination {
     }
 
     /// Records that may be missing, or taken out on the way (forwarders do so with private
-    /// addresses); but what is there must validate. Empty where there are none.
+    /// addresses); but what is there must validate. Empty where it is proven that there are none, nothing
+    /// where that is not known.
     fn optional(
         &mut self,
         ledger: &mut Ledger,
         ask: AskId,
         keys: &TrustedKeys,
         clock: UnixTime,
-    ) -> Result<Option<Vec<Vec<u8>>>, End> {
+    ) -> Result<Option<Option<Vec<Vec<u8>>>>, End> {
         let why = match self.look(ledger, ask, Zone::Name, keys, clock)? {
             Found::NotYet => return Ok(None),
-            Found::Denied => return Ok(Some(Vec::new())),
-            Found::Records((data, _)) => return Ok(Some(data)),
+            Found::Denied => return Ok(Some(Some(Vec::new()))),
+            Found::Records((data, _)) => return Ok(Some(Some(data))),
             Found::Silent => "it was not answered".to_owned(),
             Found::TakenOut(bogus) => bogus.reason.cause().to_owned(),
         };
         let (name, rtype) = ledger.asked(ask);
         ledger.tell(Step::DoneWithout { name, rtype, why });
-        Ok(Some(Vec::new()))
+        Ok(Some(None))
     }
 
     fn look(
@@ -568,9 +465,8 @@ impl Examination {
         })
     }
 
-    /// Refuses what is older than what was accepted before (protocol, "Change over time"). A copy
-    /// out of a cache may be older for as long as caches may keep it, when it was fetched before
-    /// the newer one was accepted. Only the DNSKEY RRsets are exempt: they may be signed long ahead.
+    /// Refuses what is older than what was accepted before (protocol, "Change over time"). Only the
+    /// DNSKEY RRsets are exempt: they may be signed long ahead.
     fn check_age(
         &self,
         ledger: &mut Ledger,
@@ -592,21 +488,16 @@ impl Examination {
             inception: secure.inception,
             accepted: clock,
         };
-        if !seen.is_older_than(&held) {
-            return Ok(());
+        let in_caches = secure.original_ttl.saturating_sub(received_ttl);
+        let zone = shown(&secure.zone);
+        match seen.age_against(&held, in_caches) {
+            Age::Fresh => Ok(()),
+            Age::Stale => {
+                ledger.tell(Step::Stale { zone });
+                Ok(())
+            }
+            Age::RolledBack(detail) => Err(Refusal::RolledBack { zone, detail }.into()),
         }
-        let name = shown(&secure.zone);
-        let age = secure.original_ttl.saturating_sub(received_ttl);
-        if clock.0.saturating_sub(u64::from(age)) < held.accepted.0 {
-            ledger.tell(Step::Stale { zone: name });
-            return Ok(());
-        }
-        let detail = if seen.inception < held.inception {
-            format!("signed at {}, before {}", seen.inception, held.inception)
-        } else {
-            format!("serial {}, before {}", seen.serial, held.serial)
-        };
-        Err(Refusal::RolledBack { zone: name, detail }.into())
     }
 
     fn rest_on(&mut self, ttl: u32, expires: UnixTime) {

@@ -8,18 +8,20 @@ mod examination;
 mod ledger;
 mod meeting;
 mod refusal;
+mod search;
 mod service;
 mod tlsa;
 mod verdict;
 mod walk;
 
 pub use action::{Action, Ask, AskId, Connect, ConnectId, Step, TlsFailure};
-pub use examination::{MAX_FALLBACKS, MAX_TLSA};
+pub use examination::MAX_TLSA;
 pub use refusal::Refusal;
+pub use search::MAX_FALLBACKS;
 pub use service::{DOT_PORT, MAX_ADDRESSES};
 pub use tlsa::{PeerCertificates, Tlsa, TlsaMismatch, TlsaTextError, peer_named_by};
 pub use verdict::{Discovered, LegacyReason, Verdict};
-pub use walk::{FALLBACK_AFTER, MAX_ASKS, WALK_TIMEOUT, Walk, WalkInput, WalkPolicy};
+pub use walk::{CLOCK_SLACK, FALLBACK_AFTER, MAX_ASKS, WALK_TIMEOUT, Walk, WalkInput, WalkPolicy};
 
 #[cfg(test)]
 mod tests;

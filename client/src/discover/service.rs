@@ -26,6 +26,22 @@ pub(super) struct Service {
     pub(super) hints: Vec<IpAddr>,
 }
 
+impl Service {
+    pub(super) fn at(port: u16) -> Self {
+        Self {
+            port,
+            hints: Vec::new(),
+        }
+    }
+}
+
+impl Default for Service {
+    /// Where the service is when the zone does not say.
+    fn default() -> Self {
+        Self::at(DOT_PORT)
+    }
+}
+
 /// The service of the preferred record among `data` that offers DNS over TLS at `name` itself and
 /// that demands nothing unknown. None when there is no such record.
 pub(super) fn preferred_service(data: &[Vec<u8>], name: &Name) -> Option<Service> {
@@ -46,10 +62,7 @@ fn read_service(data: &[u8], name: &Name) -> Option<(u16, Service)> {
     if priority == 0 || !own {
         return None;
     }
-    let mut service = Service {
-        port: DOT_PORT,
-        hints: Vec::new(),
-    };
+    let mut service = Service::default();
     let mut speaks_dot = false;
     let mut rest = rest.get(length..)?;
     while !rest.is_empty() {

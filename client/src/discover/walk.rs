@@ -25,6 +25,9 @@ pub const WALK_TIMEOUT: Duration = Duration::from_secs(12);
 /// beside it: a firewall that swallows packets would otherwise use up all of the time.
 pub const FALLBACK_AFTER: Duration = Duration::from_secs(2);
 
+/// How far a clock may be set back after a meeting: as far as signatures are back-dated.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(3600);
+
 /// The most questions that a walk asks: two to meet, nine to examine, one for another port.
 pub const MAX_ASKS: usize = 12;
 
@@ -112,8 +115,9 @@ impl Walk {
             now,
             clock,
         } = input;
-        // What was seen before is certainly past, too.
+        // What was seen before is certainly past, too, but for a clock that was ahead and was set.
         let last_seen = known.as_ref().map_or(UnixTime(0), |known| known.last_seen);
+        let last_seen = last_seen.minus(CLOCK_SLACK);
         let mut walk = Self {
             server,
             floor: policy.clock_floor.max(last_seen),

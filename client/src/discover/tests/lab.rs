@@ -73,6 +73,7 @@ pub(super) fn unreachable() -> Result<PeerCertificates, TlsFailure> {
 }
 
 pub(super) type Answerer<'a> = Box<dyn FnMut(&Ask) -> Option<Vec<u8>> + 'a>;
+pub(super) type Shuffle<'a> = Box<dyn FnMut(&mut Vec<Report>) + 'a>;
 pub(super) type Peers<'a> = Box<dyn FnMut(SocketAddr) -> Result<PeerCertificates, TlsFailure> + 'a>;
 
 /// How a walk went.
@@ -110,7 +111,7 @@ pub(super) struct Walker<'a> {
     pub(super) answers: Answerer<'a>,
     pub(super) peers: Peers<'a>,
     /// Puts the reports of one round into another order, or repeats some.
-    pub(super) shuffle: Box<dyn FnMut(&mut Vec<Report>) + 'a>,
+    pub(super) shuffle: Shuffle<'a>,
 }
 
 #[derive(Clone, Debug)]

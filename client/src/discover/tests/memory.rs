@@ -230,12 +230,33 @@ fn the_last_meeting_is_a_floor_for_the_clock() {
     let identity = identity();
     let zones = published(&identity);
     let known = met(&identity, &zones);
-    let trip = again(&identity, &zones, &known, UnixTime(CLOCK.0 - 1));
+    let set_back = CLOCK.minus(CLOCK_SLACK);
+    again(&identity, &zones, &known, set_back).discovered();
+    let clock = UnixTime(set_back.0 - 1);
+    let trip = again(&identity, &zones, &known, clock);
     assert_eq!(
         *trip.refusal(),
         Refusal::ClockBelowFloor {
-            clock: UnixTime(CLOCK.0 - 1),
-            floor: CLOCK
+            clock,
+            floor: set_back
         }
     );
+}
+
+#[test]
+fn a_remembered_port_is_kept_where_its_record_is_taken_out() {
+    let identity = identity();
+    let publication = zzdot_zonegen::zone::Publication {
+        dot_port: 8853,
+        ..publication()
+    };
+    let zones = publish(&identity, &publication, &stamp(None, CLOCK)).unwrap();
+    let known = met(&identity, &zones);
+    let mut walker = Walker::spoilt(&identity, &zones, |ask, message| {
+        if ask.qtype == RecordType::SVCB {
+            message.answers.clear();
+        }
+    });
+    walker.known = Some(known);
+    assert_eq!(walker.walk().discovered().endpoint.port(), 8853);
 }

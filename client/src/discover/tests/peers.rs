@@ -306,7 +306,7 @@ fn records_that_cannot_be_used_are_skipped() {
     for nothing in [vec![], vec![CertificateDer::from(vec![0x30, 0])]] {
         assert_eq!(
             peer_named_by(
-                &[good.clone()],
+                std::slice::from_ref(&good),
                 &PeerCertificates(nothing),
                 &resolver(),
                 CLOCK
