@@ -1,6 +1,7 @@
 //! How a program of this project ends, the same for each binary.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The exit codes that scripts may rely on.
@@ -56,7 +57,8 @@ impl Failure {
     /// Prints the message, and the hint if there is one, to standard error behind the program's
     /// name; returns the code to exit with.
     pub fn report(&self, program: &str) -> ExitCode {
-        eprint!("{}", self.text(program));
+        // Nobody is left to tell where standard error is closed; the exit code still says it.
+        let _ = io::stderr().write_all(self.text(program).as_bytes());
         self.exit.into()
     }
 

@@ -49,6 +49,9 @@ pub enum IdentityError {
     /// There is one already; it is never replaced.
     #[error("{}: holds an identity already", .0.display())]
     Exists(PathBuf),
+    /// There is no such folder.
+    #[error("{}: there is no identity", .0.display())]
+    NotFound(PathBuf),
     /// A file of the identity is not there.
     #[error("{}: is missing, the identity is incomplete", .0.display())]
     Missing(PathBuf),
@@ -212,6 +215,7 @@ impl IdentityError {
                 PrivacyError::Owner { .. } | PrivacyError::Mode { .. } | PrivacyError::Kind { .. },
             ) => Exit::Distrust,
             Self::Exists(_)
+            | Self::NotFound(_)
             | Self::Unreadable { .. }
             | Self::Privacy(PrivacyError::Unreadable { .. })
             | Self::Unwritable { .. }

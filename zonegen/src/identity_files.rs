@@ -87,14 +87,22 @@ pub(crate) fn write(identity: &Identity, dir: &Path) -> Result<(), IdentityError
 pub(crate) fn read(dir: &Path) -> Result<Identity, IdentityError> {
     match fs::metadata(dir) {
         Ok(meta) if meta.is_dir() => check_private(dir)?,
+        Ok(_) => {
+            return Err(IdentityError::Malformed {
+                path: dir.to_owned(),
+                what: "is not a folder".to_owned(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(IdentityError::NotFound(dir.to_owned()));
+        }
         // A disk that fails is no reason to restore a backup.
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+        Err(source) => {
             return Err(IdentityError::Unreadable {
                 path: dir.to_owned(),
                 source,
             });
         }
-        _ => return Err(IdentityError::Missing(dir.to_owned())),
     }
     let folder = Folder(dir);
     let name = folder.name()?;

@@ -52,7 +52,8 @@ pub enum PublishError {
     Sign(#[from] SignError),
 }
 
-/// Makes and signs both zones. The same input gives the same records and times.
+/// Makes and signs both zones. The same input gives the same records and times; only the octets of
+/// signatures differ, as ECDSA draws a number for each.
 pub fn publish(
     identity: &Identity,
     publication: &Publication,

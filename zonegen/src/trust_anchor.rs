@@ -14,7 +14,7 @@ use crate::zone::TTL_SECS;
 /// The anchors of an identity in master-file form, as DNSKEY and DS: those of `resolver-name.arpa`
 /// (active, then stand-by), and the KSK of `NAME`. Who follows the protocol needs only the first and
 /// finds the last as a KEY; a stock validator must be given both. This is what `trust-anchor-file` of
-/// unbound, `-k` of drill and every reader of master files take.
+/// unbound takes, and every reader of master files.
 pub fn trust_anchor_text(identity: &Identity) -> String {
     anchors(identity)
         .iter()

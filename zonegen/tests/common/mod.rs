@@ -144,8 +144,13 @@ impl Lab {
     }
 
     /// Starts a server and waits until it answers for both zones.
-    pub fn start(&self, mut command: Command) -> Server {
-        let log = self.path("server.log");
+    pub fn start(&self, command: Command) -> Server {
+        self.start_at(command, self.dns())
+    }
+
+    /// As [`Lab::start`], for a server that listens elsewhere.
+    pub fn start_at(&self, mut command: Command, address: SocketAddr) -> Server {
+        let log = self.path(&format!("server-{}.log", address.port()));
         let file = File::create(&log).unwrap();
         command
             .current_dir(self.folder.path())
@@ -156,7 +161,7 @@ impl Lab {
         let deadline = Instant::now() + DEADLINE;
         for origin in self.origins() {
             loop {
-                if let Some(answer) = ask(self.dns(), &origin, RecordType::SOA)
+                if let Some(answer) = ask(address, &origin, RecordType::SOA)
                     && !answer.answers.is_empty()
                 {
                     break;
@@ -277,9 +282,19 @@ impl Drop for Server {
 
 /// Asks with DO and CD over UDP, again over TCP when cut short; `None` when there is no answer yet.
 pub fn ask(server: SocketAddr, name: &Name, qtype: RecordType) -> Option<Message> {
+    ask_with(server, name, qtype, true)
+}
+
+/// As [`ask`]; without CD a resolver is to validate.
+pub fn ask_with(
+    server: SocketAddr,
+    name: &Name,
+    qtype: RecordType,
+    checking_disabled: bool,
+) -> Option<Message> {
     let mut query = Message::new(4711, MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
-    query.metadata.checking_disabled = true;
+    query.metadata.checking_disabled = checking_disabled;
     query.add_query(Query::query(name.clone(), qtype));
     let mut edns = Edns::new();
     edns.set_dnssec_ok(true).set_max_payload(1232);
