@@ -119,7 +119,10 @@ pub struct Session {
     legacy: LegacyPolicy,
     state: State,
     walking: bool,
+    /// When a walk ended that TLS failed before, or that did not end well.
     walk_ended: Option<Instant>,
+    /// TLS failed the last time.
+    failing: bool,
     refresh_at: Instant,
 }
 
@@ -145,6 +148,7 @@ impl Session {
             state,
             walking: false,
             walk_ended: None,
+            failing: false,
             // The first refresh follows soon, but not before the first questions.
             refresh_at: now + REFRESH_RETRY,
         }
@@ -260,6 +264,10 @@ impl Session {
                 };
                 match renewed {
                     Ok(identity) => {
+                        if !self.failing {
+                            // TLS was proven just now: if it fails next, things have changed.
+                            self.walk_ended = None;
+                        }
                         let lasts = identity.signatures_expire.0.saturating_sub(clock.0);
                         // Half-way to expiry, so that one failure more or less does not matter.
                         let refresh = REFRESH.min(Duration::from_secs(lasts / 2));
@@ -312,7 +320,8 @@ impl Session {
 
     /// TLS with the resolver failed.
     #[must_use]
-    pub fn on_tls_failure(&self, now: Instant, error: &DotError) -> Advice {
+    pub fn on_tls_failure(&mut self, now: Instant, error: &DotError) -> Advice {
+        self.failing = true;
         let failure = failure_of(error);
         let about_connection = match &failure {
             Failure::Refused(_) => true,
@@ -332,6 +341,16 @@ impl Session {
             return Advice::Fail(Failure::Refused(fault.clone()));
         }
         Advice::Fail(failure)
+    }
+
+    /// The resolver answered over TLS: whatever stood between us and it is gone.
+    pub fn on_tls_answer(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            self.walk_ended = None;
+            if let State::Strict { fault, .. } = &mut self.state {
+                *fault = None;
+            }
+        }
     }
 
     /// Forget that anything was known: the person said so.
@@ -370,10 +389,16 @@ pub fn failure_of(error: &DotError) -> Failure {
         ) => Failure::Refused(Refusal::NoAnswerOnDotPort {
             tried: vec![*address],
         }),
-        Some(ConnectError::Handshake { address, .. } | ConnectError::TimedOut { address, .. }) => {
+        Some(ConnectError::Handshake { address, reason }) => {
             Failure::Refused(Refusal::HandshakeFailed {
                 endpoint: *address,
-                detail: connect.map(ToString::to_string).unwrap_or_default(),
+                detail: reason.clone(),
+            })
+        }
+        Some(ConnectError::TimedOut { address, .. }) => {
+            Failure::Refused(Refusal::HandshakeFailed {
+                endpoint: *address,
+                detail: "it took too long".to_owned(),
             })
         }
     }

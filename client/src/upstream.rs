@@ -25,6 +25,8 @@ use crate::wire::{self, View};
 const SERVFAIL: u16 = 2;
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_secs(5);
+/// How long a connection is tried for that no question waits for.
+const CONNECT_AHEAD: Duration = Duration::from_secs(5);
 /// Walks that one question waits for.
 const WALKS_PER_QUESTION: u32 = 2;
 
@@ -180,7 +182,10 @@ impl Upstream {
                     };
                     let answer = pool.ask(query, deadline).await;
                     let error = match self.tally(answer) {
-                        Ok(answer) => return Ok(answer),
+                        Ok(answer) => {
+                            discovery.lock().session.on_tls_answer();
+                            return Ok(answer);
+                        }
                         Err(error) => error,
                     };
                     let advice = discovery.lock().session.on_tls_failure(now(), &error);
@@ -332,10 +337,15 @@ impl Discovery {
                 .end_walk(now(), UnixTime::now(), verdict, remembered);
             (inner.session.server(), change)
         };
+        let upgraded = change.is_some();
         if let Some(identity) = change {
             self.remember(server, identity).await;
         }
         self.walks.send_modify(|walks| *walks += 1);
+        if upgraded && let Some(pool) = self.pool() {
+            // For the first question to come; how it went is told when somebody asks.
+            let _ = pool.connect(now() + CONNECT_AHEAD).await;
+        }
     }
 
     /// Latches, durably, before the first question is asked of the identity.
@@ -449,7 +459,7 @@ async fn keep(upstream: Weak<Upstream>) {
             && let Some(pool) = discovery.pool()
         {
             // How it went is told when somebody asks.
-            let _ = pool.connect(now() + upstream.query_budget).await;
+            let _ = pool.connect(now() + CONNECT_AHEAD).await;
         }
         first = false;
         drop(upstream);

@@ -98,14 +98,19 @@ async fn shake_hands(connect: &Connect, until: Instant) -> Result<PeerCertificat
     match observe(connect.address, name, until).await {
         Ok(observed) => Ok(PeerCertificates(observed.certificates)),
         Err(error) => {
-            let detail = error.to_string();
-            Err(match error {
-                ConnectError::Tcp { .. }
-                | ConnectError::TimedOut {
-                    stage: ConnectStage::Tcp,
-                    ..
-                } => TlsFailure::NoConnection { detail },
-                _ => TlsFailure::Handshake { detail },
+            let (tcp, detail) = match error {
+                ConnectError::Tcp { reason, .. } => (true, reason),
+                ConnectError::TimedOut { stage, .. } => {
+                    (stage == ConnectStage::Tcp, "it took too long".to_owned())
+                }
+                ConnectError::Handshake { reason, .. } | ConnectError::Untrusted { reason, .. } => {
+                    (false, reason)
+                }
+            };
+            Err(if tcp {
+                TlsFailure::NoConnection { detail }
+            } else {
+                TlsFailure::Handshake { detail }
             })
         }
     }

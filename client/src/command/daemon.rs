@@ -17,10 +17,10 @@ const SERVICE_SOCKET: &str = "/run/zzdot-client/control.sock";
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// The daemon's configuration file, for its state folder and control socket
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The daemon's state folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 

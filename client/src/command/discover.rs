@@ -16,7 +16,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 
 use super::{cannot_run, print, print_json, style};
 use crate::config::{DNS_PORT, address_and_port};
-use crate::discover::{Discovered, Verdict, WalkPolicy};
+use crate::discover::{Discovered, Step, Verdict, WalkPolicy};
 use crate::store::{Store, StoreError};
 use crate::trust::{KnownIdentity, TrustState};
 use crate::walker::walk;
@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let verdict = walk(arguments.server, expected.clone(), policy, |step| {
         if arguments.json {
             steps.push(json!(step));
-        } else if unwritten.is_ok() {
+        } else if unwritten.is_ok() && !is_last(step) {
             unwritten = print(&format!("  {step}\n"));
         }
     })
@@ -81,6 +81,14 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Verdict::Refused { .. } => Exit::Distrust,
         Verdict::NoAnswer => Exit::CannotRun,
     })
+}
+
+/// The end of the walk is told in more words below the steps.
+fn is_last(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Upgraded { .. } | Step::Legacy { .. } | Step::Refused { .. } | Step::GaveUp
+    )
 }
 
 /// As the daemon does: what is known of the name from anywhere counts.

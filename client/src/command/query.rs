@@ -123,7 +123,8 @@ fn read(server: SocketAddr, message: &[u8]) -> Result<Told, Box<dyn std::error::
         .map(|(_, content)| extended_error(content))
         .collect();
     let decoded = Message::from_vec(message)?;
-    let rcode = decoded.metadata.response_code.to_string();
+    let rcode = upper << 4 | view.rcode();
+    let name = rcode_name(rcode);
     let mut text = String::new();
     let mut answers = Vec::new();
     for record in &decoded.answers {
@@ -135,7 +136,7 @@ fn read(server: SocketAddr, message: &[u8]) -> Result<Told, Box<dyn std::error::
             "data": record.data.to_string(),
         }));
     }
-    let mut verdict = rcode.clone();
+    let mut verdict = name.clone();
     if !errors.is_empty() {
         verdict.push_str(&format!(" ({})", errors.join("; ")));
     }
@@ -143,17 +144,31 @@ fn read(server: SocketAddr, message: &[u8]) -> Result<Told, Box<dyn std::error::
         text.push_str(&format!("no records: {verdict}\n"));
     }
     Ok(Told {
-        rcode: upper << 4 | view.rcode(),
+        rcode,
         verdict,
         text,
         json: json!({
             "server": server,
-            "rcode": rcode,
+            "rcode": name,
             "authenticated": view.authentic_data(),
             "extended-errors": errors,
             "answers": answers,
         }),
     })
+}
+
+/// The name that other tools use too.
+fn rcode_name(rcode: u16) -> String {
+    match rcode {
+        0 => "NOERROR".to_owned(),
+        1 => "FORMERR".to_owned(),
+        2 => "SERVFAIL".to_owned(),
+        3 => "NXDOMAIN".to_owned(),
+        4 => "NOTIMP".to_owned(),
+        5 => "REFUSED".to_owned(),
+        16 => "BADVERS".to_owned(),
+        other => format!("RCODE{other}"),
+    }
 }
 
 fn extended_error(content: &[u8]) -> String {

@@ -70,6 +70,14 @@ fn text(status: &Value) -> String {
 fn state(status: &Value) -> String {
     let resolver = &status["resolver"];
     match status["state"].as_str().unwrap_or_default() {
+        "strict" | "configured" if !status["tls"]["last-failure"].is_null() => {
+            style::red(&format!(
+                "no answers: no TLS with {}",
+                status["resolver"]["name"]
+                    .as_str()
+                    .unwrap_or("the server configured")
+            ))
+        }
         "strict" => format!(
             "{} to {} at {} ({})",
             style::green("private: TLS"),

@@ -239,6 +239,19 @@ fn failing_tls_leads_to_a_walk_but_not_to_many() {
 }
 
 #[test]
+fn a_resolver_that_changes_right_after_it_was_met_is_looked_at_again_once() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    lab.walk(upgraded()).unwrap();
+    assert_eq!(
+        lab.session.on_tls_failure(lab.now, &unreachable()),
+        Advice::Walk
+    );
+    lab.walk(upgraded()).unwrap();
+    let again = lab.session.on_tls_failure(lab.now, &unreachable());
+    assert!(matches!(again, Advice::Fail(_)), "{again:?}");
+}
+
+#[test]
 fn what_the_walk_found_says_more_than_that_tls_fails() {
     let mut lab = Lab::strict();
     lab.walk(legacy());
@@ -249,8 +262,31 @@ fn what_the_walk_found_says_more_than_that_tls_fails() {
 }
 
 #[test]
+fn an_answer_over_tls_clears_what_stood_in_the_way() {
+    let mut lab = Lab::strict();
+    let _ = lab.session.on_tls_failure(lab.now, &unreachable());
+    lab.walk(legacy());
+    assert!(matches!(
+        lab.session.state(),
+        State::Strict { fault: Some(_), .. }
+    ));
+    lab.session.on_tls_answer();
+    assert!(matches!(
+        lab.session.state(),
+        State::Strict { fault: None, .. }
+    ));
+    // But a walk that failed while TLS went on working is still to be told.
+    lab.walk(legacy());
+    lab.session.on_tls_answer();
+    assert!(matches!(
+        lab.session.state(),
+        State::Strict { fault: Some(_), .. }
+    ));
+}
+
+#[test]
 fn a_slow_answer_is_no_reason_to_doubt_the_resolver() {
-    let lab = Lab::strict();
+    let mut lab = Lab::strict();
     let slow = DotError::Deadline {
         address: endpoint(),
         connect: None,

@@ -1,0 +1,330 @@
+//! A resolver to meet, and the client's binary to meet it with.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use ring::rand::SystemRandom;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use zzdot_client::framing::{FrameReader, push_frame};
+use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::identity::Identity;
+use zzdot_zonegen::publication::Stamp;
+use zzdot_zonegen::publish::{Published, publish};
+use zzdot_zonegen::zone::{Publication, ServerType};
+
+/// How the resolver behaves on its port of plain DNS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Manner {
+    Upgraded,
+    Legacy,
+    Silent,
+}
+
+/// A resolver on loopback: its zones, `www.example`, and a record of what it was asked in clear.
+pub struct Resolver {
+    pub address: SocketAddr,
+    pub identity: Arc<Identity>,
+    shared: Arc<Shared>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+struct Shared {
+    zones: Published,
+    manner: AtomicU8,
+    tls_works: AtomicBool,
+    in_clear: Mutex<Vec<String>>,
+}
+
+impl Resolver {
+    pub fn start(manner: Manner) -> Self {
+        let identity = Identity::invent(&Name::from_ascii("zz.").unwrap(), &SystemRandom::new());
+        Self::start_as(manner, Arc::new(identity.unwrap()), None)
+    }
+
+    /// A resolver with this identity, at this address or at any.
+    pub fn start_as(manner: Manner, identity: Arc<Identity>, at: Option<SocketAddr>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let udp = UdpSocket::bind(at.unwrap_or(any)).unwrap();
+        udp.set_nonblocking(true).unwrap();
+        let address = udp.local_addr().unwrap();
+        let dot = std::net::TcpListener::bind(any).unwrap();
+        dot.set_nonblocking(true).unwrap();
+        let publication = Publication {
+            server_type: ServerType::Resolver,
+            addresses: vec![address.ip()],
+            dot_port: dot.local_addr().unwrap().port(),
+        };
+        let stamp = Stamp::next(None, UnixTime::now()).unwrap();
+        let shared = Arc::new(Shared {
+            zones: publish(&identity, &publication, &stamp).unwrap(),
+            manner: AtomicU8::new(manner as u8),
+            tls_works: AtomicBool::new(true),
+            in_clear: Mutex::default(),
+        });
+        runtime.spawn(serve_udp(udp, Arc::clone(&shared)));
+        runtime.spawn(serve_dot(dot, acceptor(&identity), Arc::clone(&shared)));
+        Self {
+            address,
+            identity,
+            shared,
+            _runtime: runtime,
+        }
+    }
+
+    pub fn set_manner(&self, manner: Manner) {
+        self.shared.manner.store(manner as u8, Ordering::SeqCst);
+    }
+
+    /// From now on connections are closed before TLS; open ones with their next question.
+    pub fn break_tls(&self) {
+        self.shared.tls_works.store(false, Ordering::SeqCst);
+    }
+
+    /// The questions that came in clear since the last call.
+    pub fn take_in_clear(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.in_clear.lock().unwrap())
+    }
+}
+
+impl Shared {
+    fn answer(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let query = Message::from_vec(message).ok()?;
+        let asked = query.queries.first()?.clone();
+        let mut response = Message::response(query.metadata.id, query.metadata.op_code);
+        response.metadata.recursion_available = true;
+        response.queries = query.queries.clone();
+        let zones = &self.zones;
+        let upgraded = self.manner.load(Ordering::SeqCst) == Manner::Upgraded as u8;
+        let local = upgraded
+            .then(|| {
+                let (name, rtype) = (asked.name(), asked.query_type());
+                let anchor = zones.anchor_zone.lookup(name, rtype);
+                anchor.or_else(|| zones.name_zone.lookup(name, rtype))
+            })
+            .flatten();
+        if let Some(found) = local {
+            response.metadata.response_code = found.rcode;
+            response.answers = found.answers;
+            response.authorities = found.authorities;
+        } else if *asked.name() == Name::from_str("www.example.").unwrap()
+            && asked.query_type() == RecordType::A
+        {
+            let address = "192.0.2.80".parse().unwrap();
+            let record = Record::from_rdata(asked.name().clone(), 60, RData::A(address));
+            response.answers.push(record);
+        } else {
+            response.metadata.response_code = ResponseCode::NXDomain;
+        }
+        Some(response.to_vec().unwrap())
+    }
+}
+
+async fn serve_udp(socket: UdpSocket, shared: Arc<Shared>) {
+    let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+    let mut buffer = [0; 4096];
+    while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+        let message = &buffer[..length];
+        if let Ok(query) = Message::from_vec(message)
+            && let Some(asked) = query.queries.first()
+        {
+            let asked = format!("{} {}", asked.name(), asked.query_type());
+            shared.in_clear.lock().unwrap().push(asked);
+        }
+        if shared.manner.load(Ordering::SeqCst) == Manner::Silent as u8 {
+            continue;
+        }
+        if let Some(answer) = shared.answer(message) {
+            let _ = socket.send_to(&answer, peer).await;
+        }
+    }
+}
+
+fn acceptor(identity: &Identity) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate()], identity.tls_key())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn serve_dot(listener: std::net::TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            if !shared.tls_works.load(Ordering::SeqCst) {
+                return;
+            }
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let mut frames = FrameReader::new();
+            while let Ok(Some(message)) = frames.next(&mut stream).await {
+                if !shared.tls_works.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut reply = Vec::new();
+                if let Some(answer) = shared.answer(&message) {
+                    assert!(push_frame(&mut reply, &answer));
+                }
+                if stream.write_all(&reply).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+pub fn client(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zzdot-client"));
+    command.args(arguments);
+    for variable in [
+        "STATE_DIRECTORY",
+        "RUNTIME_DIRECTORY",
+        "ZZDOT_LOG",
+        "LISTEN_FDS",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    config: PathBuf,
+}
+
+impl Daemon {
+    /// Starts and waits until it says that it is ready.
+    pub fn start(folder: &Path, settings: &str) -> Self {
+        let config = folder.join("client.toml");
+        write_config(folder, settings);
+        let arguments = ["run", "--config", config.to_str().unwrap()];
+        let mut child = command(&arguments)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let pipe = BufReader::new(child.stderr.take().unwrap());
+        let filled = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in pipe.lines().map_while(Result::ok) {
+                filled.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let daemon = Self { child, log, config };
+        daemon.wait_for_log("ready");
+        daemon
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(
+            || self.log().contains(text),
+            || format!("{text:?} in {}", self.log()),
+        );
+    }
+
+    pub fn wait_for_state(&self, state: &str) {
+        wait_until(
+            || self.status()["state"] == state,
+            || format!("state {state}: {}", self.status()),
+        );
+    }
+
+    pub fn tool(&self, arguments: &[&str]) -> Output {
+        let mut all = arguments.to_vec();
+        all.extend(["--config", self.config.to_str().unwrap()]);
+        client(&all)
+    }
+
+    pub fn status(&self) -> Value {
+        let output = self.tool(&["status", "--json"]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Stops it as a service manager does; gives back its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes `client.toml` into `folder`: any free port, state beside it, and `settings`.
+pub fn write_config(folder: &Path, settings: &str) {
+    let state = folder.join("state");
+    let text = format!("listen = [\"127.0.0.1:0\"]\nstate-dir = {state:?}\n{settings}\n");
+    std::fs::write(folder.join("client.toml"), text).unwrap();
+}
+
+pub fn wait_until(mut done: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < patience, "waited in vain for {}", what());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// All that is left of a pipe.
+pub fn rest(mut pipe: impl Read) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).unwrap();
+    text
+}
