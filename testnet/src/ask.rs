@@ -293,9 +293,10 @@ pub fn wait_until_answering<E: From<AskError> + Send>(
     let question = Question::new(&Name::root(), RecordType::NS);
     host.within(|| {
         let deadline = Instant::now() + within;
+        // Short at first: before the server listens, datagrams may just vanish. Then longer, for one that takes time.
+        let mut patience = Duration::from_millis(250);
         loop {
-            // A short try: before the server listens, datagrams may just vanish.
-            match over_udp(server, &question, Duration::from_millis(250)) {
+            match over_udp(server, &question, patience) {
                 Ok(_) => return Ok(()),
                 Err(source) if Instant::now() >= deadline => {
                     return Err(AskError::NoAnswer {
@@ -305,7 +306,11 @@ pub fn wait_until_answering<E: From<AskError> + Send>(
                     }
                     .into());
                 }
-                Err(_) => alive()?,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => alive()?,
+                Err(_) => {
+                    alive()?;
+                    patience = (patience * 2).min(TRY);
+                }
             }
             thread::sleep(POLL);
         }

@@ -40,7 +40,7 @@ fn set_up(scene: &mut Scene) -> Told {
 
 fn play(scene: &mut Scene, teller: &Teller) -> Told {
     answers_equal_the_reference(scene, router_dns(), teller)?;
-    applications_work(scene, teller)?;
+    applications_work(scene, scene.internet.names(), teller)?;
     for (link, host) in [(LAN, "laptop"), (ISP, "router")] {
         let capture = scene.lab.end_capture(link)?;
         let read = names_in_cleartext(scene, &capture, host, SystemTime::UNIX_EPOCH);

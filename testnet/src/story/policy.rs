@@ -84,7 +84,7 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     let laptop = scene.laptop.clone();
     start_client(scene, &client_on(&laptop))?;
     answers_equal_the_reference(scene, Client::addresses()[0], teller)?;
-    applications_work(scene, teller)?;
+    applications_work(scene, scene.internet.names(), teller)?;
     says_cleartext(scene)?;
     let capture = scene.lab.end_capture(LAN)?;
     ensure(

@@ -46,7 +46,7 @@ pub(super) const PLAIN_CLIENTS: Story = Story {
     },
     play: |scene, teller| {
         answers_equal_the_reference(scene, router_dns(), teller)?;
-        applications_work(scene, teller)
+        applications_work(scene, scene.internet.names(), teller)
     },
     try_this: &["dig www.portal.example", "dig +dnssec www.broken.example"],
 };
