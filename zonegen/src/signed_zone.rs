@@ -215,9 +215,8 @@ impl SignedZone {
             }
         }
         for (owner, node) in &self.nodes {
-            let beside =
-                |rtype: &&RecordType| !matches!(rtype, RecordType::CNAME | RecordType::NSEC);
-            if node.contains_key(&RecordType::CNAME) && node.keys().any(|rtype| beside(&rtype)) {
+            let alone = |rtype: &RecordType| matches!(rtype, RecordType::CNAME | RecordType::NSEC);
+            if node.contains_key(&RecordType::CNAME) && !node.keys().all(alone) {
                 return Err(ZoneError::CnameAndOther(Box::new(owner.clone())));
             }
         }

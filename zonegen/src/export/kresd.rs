@@ -127,16 +127,15 @@ local function answer_from(zone)
     local signed = req.qsource.packet ~= nil and req.qsource.packet:dobit()
     ffi.C.kr_pkt_make_auth_header(answer)
     local fits = true
-    local function put(node, rtype, section, max_ttl)
+    local function put(node, rtype)
       local set = node.sets[rtype]
       if set == nil then return end
-      local ttl = math.min(set.ttl, max_ttl or set.ttl)
       for _, data in ipairs(set.data) do
-        fits = fits and answer:put(node.owner, ttl, kres.class.IN, rtype, data)
+        fits = fits and answer:put(node.owner, set.ttl, kres.class.IN, rtype, data)
       end
       if not signed then return end
       for _, data in ipairs(set.rrsig) do
-        fits = fits and answer:put(node.owner, ttl, kres.class.IN, kres.type.RRSIG, data)
+        fits = fits and answer:put(node.owner, set.ttl, kres.class.IN, kres.type.RRSIG, data)
       end
     end
     local key = key_of(kres.dname2wire(query.sname))
