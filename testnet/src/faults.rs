@@ -13,6 +13,7 @@
 //! | `BadSector`, `DeadDisk` | EIO once, or from a call on, reads included |
 
 use std::{
+    env,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
@@ -101,6 +102,9 @@ pub enum TraceError {
         /// What the system said.
         source: io::Error,
     },
+    /// A program that Cargo builds with the tests is not there.
+    #[error("{} is missing; mend it with: cargo build -p zzdot-testnet --examples", .0.display())]
+    Missing(PathBuf),
     /// The system does not let one process trace another.
     #[error("ptrace: {0}; in a container, add the capability SYS_PTRACE")]
     Ptrace(#[from] Errno),
@@ -201,6 +205,25 @@ impl Traced {
     /// It cannot be started or traced, or does not end.
     pub fn run(&self, fault: Option<Fault>) -> Result<Outcome, TraceError> {
         tracer::run(self, fault)
+    }
+}
+
+/// A program of `testnet/examples`, as a test finds it beside itself.
+///
+/// # Errors
+/// It is not there.
+pub fn example(name: &str) -> Result<PathBuf, TraceError> {
+    let start = |source| TraceError::Start {
+        program: name.into(),
+        source,
+    };
+    let own = env::current_exe().map_err(start)?;
+    let built = own.ancestors().nth(2).unwrap_or(Path::new("/"));
+    let path = built.join("examples").join(name);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(TraceError::Missing(path))
     }
 }
 

@@ -3,10 +3,10 @@
 //! A client refuses a resolver whose serial or inception falls (roll-back), so a stamp lost would be a resolver lost.
 #![allow(clippy::unwrap_used)]
 
-use std::{env, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tempfile::TempDir;
-use zzdot_testnet::faults::{End, Fault, Kind, Outcome, Traced, walk};
+use zzdot_testnet::faults::{End, Fault, Kind, Outcome, Traced, example, walk};
 use zzdot_zonegen::{
     clock::UnixTime,
     publication::{STATE_FILE, Stamp, StateError},
@@ -32,25 +32,12 @@ impl Lab {
     }
 
     fn run(&self, fault: Option<Fault>) -> Outcome {
-        Traced::new(&example("stamp_walk"), &self.path)
+        Traced::new(&example("stamp_walk").unwrap(), &self.path)
             .arg(&self.path)
             .arg(STAMPS.to_string())
             .run(fault)
             .unwrap()
     }
-}
-
-/// A program of `testnet/examples`; Cargo builds them with the tests.
-fn example(name: &str) -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
-    let built = path.exists();
-    assert!(
-        built,
-        "{} is missing; mend it with: cargo build -p zzdot-testnet --examples",
-        path.display()
-    );
-    path
 }
 
 /// The stamps that a run acknowledged: serial and inception.
