@@ -2,11 +2,15 @@
 //!
 //! Each value stands behind a digest of its tree, its key and itself; the digest of the whole
 //! stands in `meta`, so that a record that is missing is noticed too. sled may panic over a
-//! damaged file; that is damage like any other.
+//! damaged file or a full disk, or wait for ever: its work is done in a thread that is given up
+//! then, and that is damage like any other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +19,10 @@ use sled::{IVec, Tree};
 
 use super::content::{Content, sha256};
 use super::snapshot::Damage;
+
+/// A healthy disk needs milliseconds. After a failed write sled 0.34 at times waits for one that
+/// nobody will make.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const CACHE_BYTES: u64 = 1024 * 1024;
 const DIGEST_BYTES: usize = 32;
@@ -27,6 +35,12 @@ const WHOLE: &[u8] = b"sha256";
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
+    /// None only while it is being dropped.
+    handles: Option<Handles>,
+}
+
+#[derive(Clone, Debug)]
+struct Handles {
     database: sled::Db,
     identities: Tree,
     bindings: Tree,
@@ -36,30 +50,35 @@ pub(super) struct Database {
 impl Database {
     /// Opens or makes the database in `folder`.
     pub(super) fn open(folder: &Path) -> Result<Self, Damage> {
-        guarded(|| {
+        let folder = folder.to_owned();
+        let handles = guarded(move || {
             let database = sled::Config::new()
                 .path(folder)
                 .mode(sled::Mode::LowSpace)
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
                 .open()?;
-            Ok(Self {
+            Ok(Handles {
                 identities: database.open_tree(IDENTITIES)?,
                 bindings: database.open_tree(BINDINGS)?,
                 meta: database.open_tree(META)?,
                 database,
             })
+        })?;
+        Ok(Self {
+            handles: Some(handles),
         })
     }
 
     /// Reads all of it; none when nothing was ever written.
     pub(super) fn read(&self) -> Result<Option<Content>, Damage> {
-        let records = guarded(|| {
+        let handles = self.handles()?;
+        let records = guarded(move || {
             let all = |tree: &Tree| tree.iter().collect::<sled::Result<Vec<_>>>();
             Ok((
-                all(&self.identities)?,
-                all(&self.bindings)?,
-                all(&self.meta)?,
+                all(&handles.identities)?,
+                all(&handles.bindings)?,
+                all(&handles.meta)?,
             ))
         })?;
         let (identities, bindings, meta) = records;
@@ -101,8 +120,9 @@ impl Database {
             .map_err(|error| broken(error.to_string()))?;
         let generation = seal(META, GENERATION, &content.generation)?;
         let whole = seal(META, WHOLE, &digest)?;
-        guarded(|| {
-            let gone = |tree: &Tree, kept: &[(Vec<u8>, Vec<u8>)]| {
+        let handles = self.handles()?;
+        guarded(move || {
+            let gone = |tree: &Tree, kept: &Records| {
                 tree.iter()
                     .keys()
                     .filter(|key| match key {
@@ -111,9 +131,9 @@ impl Database {
                     })
                     .collect::<sled::Result<Vec<IVec>>>()
             };
-            let identities_gone = gone(&self.identities, &identities)?;
-            let bindings_gone = gone(&self.bindings, &bindings)?;
-            (&self.identities, &self.bindings, &self.meta)
+            let identities_gone = gone(&handles.identities, &identities)?;
+            let bindings_gone = gone(&handles.bindings, &bindings)?;
+            (&handles.identities, &handles.bindings, &handles.meta)
                 .transaction(|(in_identities, in_bindings, in_meta)| {
                     for key in &identities_gone {
                         in_identities.remove(key)?;
@@ -137,17 +157,51 @@ impl Database {
                         sled::Error::Unsupported("a transaction aborted by itself".to_owned())
                     }
                 })?;
-            self.database.flush().map(drop)
+            handles.database.flush().map(drop)
         })
+    }
+
+    fn handles(&self) -> Result<Handles, Damage> {
+        let handles = self.handles.clone();
+        handles.ok_or_else(|| broken("the database is closed"))
     }
 }
 
-fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Damage> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(error))) => Err(Damage::Unreadable(error)),
-        Ok(Err(error)) => Err(broken(error.to_string())),
-        Err(_) => Err(broken("the database library gave up over it")),
+impl Drop for Database {
+    /// sled synchronises once more when it is closed. What was acknowledged is on the disk already.
+    fn drop(&mut self) {
+        if let Some(handles) = self.handles.take()
+            && let Err(damage) = guarded(move || {
+                drop(handles);
+                Ok(())
+            })
+        {
+            tracing::warn!(%damage, "the database could not be closed in peace");
+        }
+    }
+}
+
+/// Keys and values as they are stored.
+type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Does sled's work, and survives it.
+fn guarded<T: Send + 'static>(
+    work: impl FnOnce() -> sled::Result<T> + Send + 'static,
+) -> Result<T, Damage> {
+    let (done, outcome) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+        })
+        .map_err(Damage::Unreadable)?;
+    match outcome.recv_timeout(PATIENCE) {
+        Ok(Ok(Ok(value))) => Ok(value),
+        Ok(Ok(Err(sled::Error::Io(error)))) => Err(Damage::Unreadable(error)),
+        Ok(Ok(Err(error))) => Err(broken(error.to_string())),
+        Ok(Err(_)) => Err(broken("the database library gave up over it")),
+        Err(_) => Err(broken("the database library does not come back from it")),
     }
 }
 
@@ -158,7 +212,7 @@ fn broken(reason: impl Into<String>) -> Damage {
 fn sealed<K: ToString, V: Serialize>(
     tree: &str,
     records: &std::collections::BTreeMap<K, V>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Damage> {
+) -> Result<Records, Damage> {
     records
         .iter()
         .map(|(key, value)| {

@@ -12,10 +12,10 @@ mod database;
 mod lock;
 mod snapshot;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +38,9 @@ pub const SNAPSHOT_FILE: &str = "snapshot.json";
 pub const DATABASE_FOLDER: &str = "store";
 /// The trace of an earlier use.
 pub const MARKER_FILE: &str = "initialised";
+
+/// What the database is read in where it is the only copy.
+const COPY_EXTENSION: &str = "copy";
 
 /// Damaged copies that are kept, the oldest of them.
 const KEPT_ASIDE: u32 = 8;
@@ -120,7 +123,7 @@ impl Store {
     pub fn exists(folder: &Path) -> bool {
         [SNAPSHOT_FILE, DATABASE_FOLDER, MARKER_FILE]
             .iter()
-            .any(|name| folder.join(name).symlink_metadata().is_ok())
+            .any(|name| !is_absent(&folder.join(name)))
     }
 
     /// Opens the store in `folder`, which is made where it is missing.
@@ -141,20 +144,10 @@ impl Store {
         let used_before = Self::exists(folder);
 
         let from_snapshot = snapshot::read(&snapshot_path);
-        let opened = match database_path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Database::open(&database_path).map(Some),
-        };
-        let (database, from_database) = match opened {
-            Ok(Some(database)) => match database.read() {
-                Ok(content) => (Some(database), Ok(content)),
-                Err(damage) => {
-                    drop(database);
-                    (None, Err(damage))
-                }
-            },
-            Ok(None) => (None, Ok(None)),
-            Err(damage) => (None, Err(damage)),
+        let (mut database, from_database) = match &from_snapshot {
+            _ if is_absent(&database_path) => (None, Ok(None)),
+            Ok(Some(_)) => open_and_read(&database_path),
+            _ => (None, read_in_copy(&database_path)),
         };
         let snapshot_damaged = from_snapshot.is_err();
         let database_damaged = from_database.is_err();
@@ -171,10 +164,14 @@ impl Store {
             // The database is written below; the snapshot first, as always.
             snapshot::write(&snapshot_path, &content).map_err(at(&snapshot_path))?;
         }
+        if database.is_none() && !database_damaged && !is_absent(&database_path) {
+            // It was read in a copy, and is no longer the only one.
+            database = Database::open(&database_path).ok();
+        }
         let database = match database {
             Some(database) => database,
             None => {
-                if database_damaged {
+                if !is_absent(&database_path) {
                     put_aside(&database_path).map_err(at(&database_path))?;
                 }
                 Database::open(&database_path)
@@ -294,6 +291,9 @@ impl Store {
             tracing::warn!(folder = %self.folder.display(), %damage,
                 "the database failed; the snapshot holds what is remembered");
             inner.database = None;
+            // An old copy must not be believed, should anything happen to the snapshot.
+            let path = self.folder.join(DATABASE_FOLDER);
+            put_aside(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         inner.content = changed;
         Ok(true)
@@ -305,12 +305,61 @@ impl Store {
     }
 }
 
+/// Whether there is nothing. What cannot be looked at is there.
+fn is_absent(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+type Read = Result<Option<Content>, Damage>;
+
+fn open_and_read(path: &Path) -> (Option<Database>, Read) {
+    match Database::open(path) {
+        Ok(database) => match database.read() {
+            Ok(content) => (Some(database), Ok(content)),
+            Err(damage) => (None, Err(damage)),
+        },
+        Err(damage) => (None, Err(damage)),
+    }
+}
+
+/// Reads the database where it is the only sound copy that there may be. sled writes as soon as it
+/// opens, and is not safe then: killed at the wrong moment, it leaves a database that it cannot
+/// read. So the original is left alone until its content is in the snapshot.
+fn read_in_copy(path: &Path) -> Read {
+    let copy = path.with_extension(COPY_EXTENSION);
+    let copied = remove_folder(&copy).and_then(|()| copy_folder(path, &copy));
+    let content = match copied {
+        Ok(()) => open_and_read(&copy).1,
+        Err(error) => Err(Damage::Unreadable(error)),
+    };
+    // The next time, if not now.
+    let _ = remove_folder(&copy);
+    content
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Which of the two copies is believed. Only called where there is a trace of a store.
-fn choose(
-    folder: &Path,
-    snapshot: Result<Option<Content>, Damage>,
-    database: Result<Option<Content>, Damage>,
-) -> Result<(Content, Found), StoreError> {
+fn choose(folder: &Path, snapshot: Read, database: Read) -> Result<(Content, Found), StoreError> {
     let mended = |what: &str, content: Content| {
         let what = what.to_owned();
         Ok((content, Found::Mended { what }))
@@ -344,7 +393,7 @@ fn choose(
     }
 }
 
-fn why_not(copy: &Result<Option<Content>, Damage>) -> String {
+fn why_not(copy: &Read) -> String {
     match copy {
         Ok(_) => "missing".to_owned(),
         Err(damage) => damage.to_string(),
