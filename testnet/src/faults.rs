@@ -21,9 +21,11 @@ use std::{
 };
 
 use nix::errno::Errno;
+use tempfile::TempDir;
 use thiserror::Error;
 
 mod calls;
+pub mod memory;
 mod tracer;
 
 pub use calls::{Call, Effect};
@@ -206,6 +208,16 @@ impl Traced {
     pub fn run(&self, fault: Option<Fault>) -> Result<Outcome, TraceError> {
         tracer::run(self, fault)
     }
+}
+
+/// An empty folder in memory, where there is one: thousands of points wait for the disk too long otherwise. What is
+/// tested is which calls are made and what comes of their failures, and that is the same anywhere.
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder() -> io::Result<TempDir> {
+    const MEMORY: &str = "/dev/shm";
+    tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir())
 }
 
 /// A program of `testnet/examples`, as a test finds it beside itself.

@@ -7,7 +7,7 @@ use hickory_proto::rr::Name;
 use ring::rand::SystemRandom;
 use tempfile::TempDir;
 use zzdot_testnet::{
-    faults::{End, Fault, Kind, Outcome, Traced, walk},
+    faults::{self, End, Fault, Kind, Outcome, Traced, walk},
     products,
 };
 use zzdot_zonegen::identity::{Identity, IdentityError};
@@ -20,7 +20,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = faults::folder().unwrap();
         let path = folder.path().canonicalize().unwrap();
         Self {
             _folder: folder,

@@ -10,6 +10,7 @@ use hickory_proto::{dnssec::rdata::DNSKEY, rr::Name};
 use ring::rand::SystemRandom;
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
+use zzdot_testnet::faults;
 use zzdot_zonegen::{
     exit::Failure,
     identity::{Identity, IdentityError},
@@ -32,7 +33,7 @@ struct Essence {
 
 impl Lab {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = faults::folder().unwrap();
         let dir = folder.path().join("identity");
         let suffix = Name::from_ascii("zz.").unwrap();
         Identity::create(&dir, &suffix, &SystemRandom::new()).unwrap();

@@ -6,7 +6,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tempfile::TempDir;
-use zzdot_testnet::faults::{End, Fault, Kind, Outcome, Traced, example, walk};
+use zzdot_testnet::faults::{self, End, Fault, Kind, Outcome, Traced, example, walk};
 use zzdot_zonegen::{
     clock::UnixTime,
     publication::{STATE_FILE, Stamp, StateError},
@@ -22,7 +22,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = faults::folder().unwrap();
         let path = folder.path().canonicalize().unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         Self {
