@@ -17,7 +17,8 @@ fn main() -> ExitCode {
 }
 
 fn start(line: CommandLine) -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_env("ZZDOT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("ZZDOT_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(line.command.default_log()));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

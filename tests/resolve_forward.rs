@@ -86,8 +86,10 @@ fn addresses(message: &Message) -> Vec<Ipv4Addr> {
         .collect()
 }
 
+type Script = fn(&[u8], Via) -> Vec<Act>;
+
 /// Every way to lie, and what it does with a query.
-fn liars() -> Vec<(&'static str, fn(&[u8], Via) -> Vec<Act>)> {
+fn liars() -> Vec<(&'static str, Script)> {
     vec![
         ("wrong id", |asked, _| {
             (1..40)

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use zzdot_zonegen::exit::{Exit, Failure};
 
 pub mod check;
+pub mod demo;
 pub mod identity;
 pub mod serve;
 pub mod status;
@@ -38,6 +39,8 @@ pub enum Command {
     Identity(identity::Arguments),
     /// Say what "serve" would do with a configuration, and change nothing
     Check(Place),
+    /// Show the whole upgrade on this machine, without root and in a temporary folder
+    Demo(demo::Arguments),
 }
 
 /// Which configuration, and which folder.
@@ -52,6 +55,15 @@ pub struct Place {
 }
 
 impl Command {
+    /// What is logged unless `ZZDOT_LOG` says otherwise: a daemon's doings are its output, those
+    /// of a tool are not.
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            _ => "error",
+        }
+    }
+
     /// Does it.
     pub async fn run(self) -> Result<(), Failure> {
         match self {
@@ -59,6 +71,7 @@ impl Command {
             Self::Status(arguments) => status::run(arguments).await,
             Self::Identity(arguments) => identity::run(arguments).await,
             Self::Check(place) => check::run(place).await,
+            Self::Demo(arguments) => demo::run(arguments).await,
         }
     }
 }
