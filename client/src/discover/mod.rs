@@ -4,6 +4,7 @@
 //! and the verdict come out. It reads no clock and opens no socket.
 
 mod action;
+mod evidence;
 mod examination;
 mod ledger;
 mod meeting;

@@ -9,7 +9,8 @@ use zzdot_zonegen::keys::key_tag;
 use zzdot_zonegen::owners::anchor_zone;
 
 use super::action::{Action, AskId, ConnectId, Step, TlsFailure};
-use super::examination::{End, Examination};
+use super::evidence::End;
+use super::examination::Examination;
 use super::ledger::Ledger;
 use super::meeting::{legacy_reason, meet};
 use super::refusal::Refusal;

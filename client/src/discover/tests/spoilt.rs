@@ -273,3 +273,46 @@ fn denials_of_what_is_needed_are_told_as_missing_records() {
         Walker::to(&identity, &zones).walk().discovered();
     }
 }
+
+#[test]
+fn a_revoked_key_of_the_name_is_refused_and_not_a_decoding_failure() {
+    use zzdot_zonegen::sign::{Validity, sign};
+    let identity = identity();
+    let zones = published(&identity);
+    // What no signer here makes, since hickory cannot decode it: the record as unknown data.
+    let owner = zzdot_zonegen::owners::key_owner(identity.name());
+    let key = zones.anchor_zone.rrset(&owner, RecordType::KEY).unwrap();
+    let mut rdata =
+        hickory_proto::serialize::binary::BinEncodable::to_bytes(&key.records[0].data).unwrap();
+    rdata[1] |= 0x80;
+    let unknown = RData::Unknown {
+        code: RecordType::KEY,
+        rdata: hickory_proto::rr::rdata::NULL::with(rdata),
+    };
+    let kept = zones.anchor_zone.records().filter(|record| {
+        ![
+            RecordType::KEY,
+            RecordType::DNSKEY,
+            RecordType::NSEC,
+            RecordType::RRSIG,
+        ]
+        .contains(&record.record_type())
+    });
+    let records = kept
+        .cloned()
+        .chain([Record::from_rdata(owner, 60, unknown)]);
+    let day = std::time::Duration::from_secs(86_400);
+    let validity = Validity {
+        inception: UnixTime(CLOCK.0 - 3600),
+        lifetime: day,
+        dnskey_lifetime: day,
+        jitter: std::time::Duration::ZERO,
+        jitter_seed: 0,
+    };
+    let revoked = Published {
+        anchor_zone: sign(records, identity.anchor_keys(), &[], 60, &validity).unwrap(),
+        name_zone: zones.name_zone.clone(),
+    };
+    let trip = Walker::to(&identity, &revoked).walk();
+    assert_eq!(trip.refusal().name(), "key-revoked");
+}
