@@ -12,6 +12,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Deserializer};
+use zzdot_zonegen::exit::{Exit, Failure};
 
 use crate::config_file::{self, ConfigFileError};
 use crate::dot::{DOT_PORT, Endpoint, PeerProof};
@@ -369,8 +370,13 @@ fn parse_pin(text: &str) -> Result<[u8; 32], String> {
 
 /// Where the state is: the command line, else the configuration, else where the service manager
 /// or the user's environment say.
-#[must_use]
-pub fn state_dir(command_line: Option<&Path>, configured: Option<&Path>) -> Option<PathBuf> {
+///
+/// # Errors
+/// When none of them says anything.
+pub fn state_dir(
+    command_line: Option<&Path>,
+    configured: Option<&Path>,
+) -> Result<PathBuf, Failure> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     // systemd separates several folders by colons; the first is ours.
     let service = variable("STATE_DIRECTORY").map(|value| first_folder(&value));
@@ -380,6 +386,10 @@ pub fn state_dir(command_line: Option<&Path>, configured: Option<&Path>) -> Opti
         .or(service)
         .or_else(|| Some(PathBuf::from(variable("XDG_STATE_HOME")?).join("zzdot-client")))
         .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/state/zzdot-client")))
+        .ok_or_else(|| {
+            Failure::new(Exit::Usage, "no folder to remember things in")
+                .with_hint("set `state-dir` in the configuration, or give --state-dir")
+        })
 }
 
 /// Where the daemon's control socket is, by the same rules for the daemon and for its tools.

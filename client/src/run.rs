@@ -12,13 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
-use crate::command::{required_state_dir, resolvers_told, store_failure};
-use crate::config::{Config, Server, control_socket};
+use crate::config::{Config, Server, control_socket, state_dir as choose_state_dir};
 use crate::control::{ControlServer, Rejection, Request};
 use crate::host::{RESOLV_CONF, system_server};
 use crate::store::{Found, Store};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, describe_all};
 
 /// Who may use the control socket: the daemon's user.
 const CONTROL_MODE: u32 = 0o600;
@@ -38,9 +37,12 @@ pub async fn run(
 
     let sockets = sockets(&config)?;
     let addresses = sockets.addresses();
-    let folder = required_state_dir(state_dir.as_deref(), config.state_dir.as_deref())?;
+    let folder = choose_state_dir(state_dir.as_deref(), config.state_dir.as_deref())?;
     let store = open_store(&config, &folder)?;
-    let upstream = upstream(&config, &addresses, store.as_ref())?;
+    let upstream = match discovered_server(&config, &addresses)? {
+        Some(server) => discovered(server, &config, store.as_ref())?,
+        None => configured(&config)?,
+    };
     let daemon = Arc::new(Daemon {
         upstream: Mutex::new(upstream),
         store,
@@ -115,7 +117,7 @@ impl Daemon {
         match request.command.as_str() {
             "status" => Ok(self.status()),
             "resolvers" => Ok(match &self.store {
-                Some(store) => resolvers_told(store),
+                Some(store) => describe_all(store),
                 None => json!({ "resolvers": [] }),
             }),
             "forget" => {
@@ -165,7 +167,12 @@ impl Daemon {
             let message = "server cannot change from tls:// while running";
             return Err(Failure::new(Exit::Usage, message).with_hint("restart the service"));
         }
-        let upstream = upstream(&new, &self.addresses, self.store.as_ref())?;
+        let upstream = match discovered_server(&new, &self.addresses)? {
+            // What is known about it, and the connection, are worth keeping.
+            Some(server) if self.upstream().is_session_with(server, new.legacy) => return Ok(new),
+            Some(server) => discovered(server, &new, self.store.as_ref())?,
+            None => configured(&new)?,
+        };
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
         Ok(new)
     }
@@ -200,7 +207,7 @@ fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Fail
         })?;
         return Ok(None);
     }
-    let (store, found) = Store::open(folder).map_err(store_failure)?;
+    let (store, found) = Store::open(folder)?;
     match found {
         Found::Nothing => {
             tracing::info!(folder = %folder.display(), "first use: nothing is remembered yet")
@@ -213,39 +220,41 @@ fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Fail
     Ok(Some(Arc::new(store)))
 }
 
-fn upstream(
-    config: &Config,
-    own: &[SocketAddr],
-    store: Option<&Arc<Store>>,
-) -> Result<Arc<Upstream>, Failure> {
+/// The server that is to be discovered; none where the configuration proves who it is.
+fn discovered_server(config: &Config, own: &[SocketAddr]) -> Result<Option<SocketAddr>, Failure> {
+    let hint = "set `server` to the address of the resolver";
     let server = match &config.server {
-        Server::Tls(endpoint) => {
-            return Upstream::fixed(endpoint, &config.limits)
-                .map_err(|error| Failure::new(Exit::Usage, error.to_string()));
-        }
+        Server::Tls(_) => return Ok(None),
         Server::Address(address) => *address,
-        Server::System => system_server(Path::new(RESOLV_CONF), own).map_err(|error| {
-            Failure::new(Exit::CannotRun, error.to_string())
-                .with_hint("set `server` to the address of the resolver")
-        })?,
+        Server::System => system_server(Path::new(RESOLV_CONF), own)
+            .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()).with_hint(hint))?,
     };
     if own.contains(&server) {
         let message = format!("server {server} is where this program listens itself");
-        return Err(Failure::new(Exit::Usage, message)
-            .with_hint("set `server` to the address of the resolver"));
+        return Err(Failure::new(Exit::Usage, message).with_hint(hint));
     }
+    Ok(Some(server))
+}
+
+fn discovered(
+    server: SocketAddr,
+    config: &Config,
+    store: Option<&Arc<Store>>,
+) -> Result<Arc<Upstream>, Failure> {
     let store = store.ok_or_else(|| {
-        Failure::new(
-            Exit::CannotRun,
-            "there is no store for a server that is to be discovered",
-        )
+        let message = "there is no store for a server that is to be discovered";
+        Failure::new(Exit::CannotRun, message)
     })?;
-    Ok(Upstream::discovered(
-        server,
-        config.legacy,
-        Arc::clone(store),
-        &config.limits,
-    ))
+    let (store, limits) = (Arc::clone(store), &config.limits);
+    Ok(Upstream::discovered(server, config.legacy, store, limits))
+}
+
+fn configured(config: &Config) -> Result<Arc<Upstream>, Failure> {
+    let Server::Tls(endpoint) = &config.server else {
+        return Err(Failure::new(Exit::Usage, "server is not given by tls://"));
+    };
+    Upstream::fixed(endpoint, &config.limits)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 fn system_failure(error: io::Error) -> Failure {

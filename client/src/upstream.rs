@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout_at;
 use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::name::ResolverName;
@@ -27,6 +27,9 @@ const SERVFAIL: u16 = 2;
 const TICK: Duration = Duration::from_secs(5);
 /// How long a connection is tried for that no question waits for.
 const CONNECT_AHEAD: Duration = Duration::from_secs(5);
+/// Questions in cleartext under way, each with a socket of its own; more wait for their turn within
+/// their budget. Well below the 1,024 descriptors that a process gets by default.
+const PLAIN_IN_FLIGHT: usize = 512;
 /// Walks that one question waits for.
 const WALKS_PER_QUESTION: u32 = 2;
 
@@ -52,6 +55,7 @@ struct Discovery {
     inner: Mutex<Inner>,
     /// Counts the walks that ended.
     walks: watch::Sender<u64>,
+    plain_turns: Semaphore,
 }
 
 struct Inner {
@@ -97,6 +101,7 @@ impl Upstream {
                 pool: None,
             }),
             walks: watch::Sender::new(0),
+            plain_turns: Semaphore::new(PLAIN_IN_FLIGHT),
         }));
         let upstream = Arc::new(Self::new(kind, limits));
         tokio::spawn(keep(Arc::downgrade(&upstream)));
@@ -133,6 +138,16 @@ impl Upstream {
             inner.pool = None;
         }
         Ok(known)
+    }
+
+    /// Whether this is the session with `server` under `legacy`, which a reload need not disturb.
+    #[must_use]
+    pub fn is_session_with(&self, server: SocketAddr, legacy: LegacyPolicy) -> bool {
+        let Kind::Discovered(discovery) = &self.kind else {
+            return false;
+        };
+        let session = &discovery.lock().session;
+        session.server() == server && session.legacy_policy() == legacy
     }
 
     /// What it is doing, for `zzdot-client status`. The fields are documented there.
@@ -223,6 +238,11 @@ impl Upstream {
         let server = discovery.server();
         let unfit = |error: wire::WireError| Failure::NoAnswer(error.to_string());
         let query = without_hop_options(query).map_err(unfit)?;
+        let turn = timeout_at(deadline.into(), discovery.plain_turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            let detail = format!("more than {PLAIN_IN_FLIGHT} questions in cleartext under way");
+            return Err(Failure::NoAnswer(detail));
+        };
         self.cleartext.fetch_add(1, Ordering::Relaxed);
         let limits = ExchangeLimits::default();
         let answer = match udp_then_tcp(server, &query, &limits, deadline).await {
@@ -416,6 +436,17 @@ pub fn describe(identity: &KnownIdentity) -> Value {
         "last-seen": identity.last_seen.to_string(),
         "signatures-expire": identity.signatures_expire.to_string(),
     })
+}
+
+/// All resolvers of `store`, as the daemon and the tools tell them.
+#[must_use]
+pub fn describe_all(store: &Store) -> Value {
+    let resolvers = store.identities().into_iter().map(|identity| {
+        let mut told = describe(&identity);
+        told["servers"] = json!(store.servers_of(&identity.name));
+        told
+    });
+    json!({ "resolvers": resolvers.collect::<Vec<_>>() })
 }
 
 fn tell(server: SocketAddr, verdict: &Verdict) {

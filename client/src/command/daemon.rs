@@ -1,6 +1,6 @@
 //! Finding the daemon, for the tools.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl Place {
         let configured = config
             .as_ref()
             .and_then(|config| config.state_dir.as_deref());
-        required_state_dir(self.state_dir.as_deref(), configured)
+        state_dir(self.state_dir.as_deref(), configured)
     }
 
     fn config(&self) -> Result<Option<Config>, Failure> {
@@ -79,15 +79,4 @@ impl Place {
                 .with_hint("start it with `zzdot-client run`, or name its --config or --state-dir")
         })
     }
-}
-
-/// The state folder, which there has to be.
-pub(crate) fn required_state_dir(
-    command_line: Option<&Path>,
-    configured: Option<&Path>,
-) -> Result<PathBuf, Failure> {
-    state_dir(command_line, configured).ok_or_else(|| {
-        Failure::new(Exit::Usage, "no folder to remember things in")
-            .with_hint("set `state-dir` in the configuration, or give --state-dir")
-    })
 }

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::exit::{Exit, Failure};
 
-use super::{cannot_run, print, print_json, style};
+use super::{print, print_json, style};
 use crate::config::{DNS_PORT, address_and_port};
 use crate::discover::{Discovered, Step, Verdict, WalkPolicy};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::trust::{KnownIdentity, TrustState};
 use crate::walker::walk;
 
@@ -42,7 +42,7 @@ fn server(text: &str) -> Result<SocketAddr, String> {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let store = arguments.state_dir.as_deref().map(Store::open).transpose();
-    let store = store.map_err(store_failure)?.map(|(store, _)| store);
+    let store = store?.map(|(store, _)| store);
     let expected = store
         .as_ref()
         .and_then(|store| store.expected_at(arguments.server));
@@ -108,7 +108,7 @@ fn remember(
             Err(refusal) => return Ok(Verdict::Refused { refusal: *refusal }),
         },
     };
-    store.remember(server, identity).map_err(store_failure)?;
+    store.remember(server, identity)?;
     Ok(verdict)
 }
 
@@ -140,19 +140,4 @@ fn upgraded(discovered: &Discovered, store: Option<&Store>) -> String {
         discovered.name,
         discovered.endpoint
     )
-}
-
-/// A store that cannot be used, as a failure of a command.
-pub(crate) fn store_failure(error: StoreError) -> Failure {
-    let failure = cannot_run(error.to_string());
-    match error {
-        StoreError::InUse { .. } => failure.with_hint(
-            "the daemon has it open: ask the daemon (`zzdot-client status`), or use another --state-dir",
-        ),
-        StoreError::Unreadable { .. } | StoreError::Disagree { .. } => failure.with_hint(
-            "nothing was changed. Restore snapshot.json from a backup; or, to trust every resolver \
-             anew, move the folder away yourself",
-        ),
-        StoreError::Unsafe { .. } | StoreError::Io { .. } => failure,
-    }
 }

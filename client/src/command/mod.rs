@@ -18,10 +18,6 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use zzdot_zonegen::exit::{Exit, Failure};
 
-pub(crate) use daemon::required_state_dir;
-pub(crate) use discover::store_failure;
-pub(crate) use resolvers::told as resolvers_told;
-
 /// The name before each message.
 const PROGRAM: &str = "zzdot-client";
 

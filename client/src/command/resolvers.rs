@@ -12,11 +12,10 @@ use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
 use super::daemon::Place;
-use super::discover::store_failure;
 use super::{print, print_json};
 use crate::control::Request;
 use crate::store::Store;
-use crate::upstream::describe;
+use crate::upstream::describe_all;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -53,16 +52,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
 }
 
-/// All resolvers of `store`, as the daemon and the tools tell them.
-pub(crate) fn told(store: &Store) -> Value {
-    let resolvers = store.identities().into_iter().map(|identity| {
-        let mut told = describe(&identity);
-        told["servers"] = json!(store.servers_of(&identity.name));
-        told
-    });
-    json!({ "resolvers": resolvers.collect::<Vec<_>>() })
-}
-
 async fn remembered(place: &Place) -> Result<Value, Failure> {
     if let Some(told) = place.ask(&Request::new("resolvers")).await? {
         return Ok(told);
@@ -71,8 +60,8 @@ async fn remembered(place: &Place) -> Result<Value, Failure> {
     if !Store::exists(&folder) {
         return Ok(json!({ "resolvers": [] }));
     }
-    let (store, _) = Store::open(&folder).map_err(store_failure)?;
-    Ok(told(&store))
+    let (store, _) = Store::open(&folder)?;
+    Ok(describe_all(&store))
 }
 
 async fn list(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -138,8 +127,8 @@ async fn forget(arguments: &Arguments, name: &ResolverName) -> Result<Exit, Fail
             if !Store::exists(&folder) {
                 return Err(unknown(name));
             }
-            let (store, _) = Store::open(&folder).map_err(store_failure)?;
-            store.forget(name).map_err(store_failure)?
+            let (store, _) = Store::open(&folder)?;
+            store.forget(name)?
         }
     };
     if !known {

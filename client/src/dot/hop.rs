@@ -248,4 +248,22 @@ mod tests {
             Err(DotError::NotAQuery(_))
         ));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_panics(
+            tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            counts in proptest::prelude::any::<[u8; 6]>(),
+        ) {
+            for edns in [None, Some(Edns::plain(true))] {
+                let outbound = Outbound::new(&query(edns.as_ref()), 128).unwrap();
+                let mut answer = answer(None);
+                answer[6..12].copy_from_slice(&counts.map(|count| count % 3));
+                answer.extend_from_slice(&tail);
+                if let Ok(inbound) = outbound.restore(answer) {
+                    assert_eq!(View::parse(&inbound.message).unwrap().id(), 77);
+                }
+            }
+        }
+    }
 }

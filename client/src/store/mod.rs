@@ -22,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::unistd::Uid;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::durable;
+use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
 pub use content::Binding;
@@ -86,6 +87,24 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl From<StoreError> for Failure {
+    /// As a program tells it that cannot run without a store.
+    fn from(error: StoreError) -> Self {
+        let failure = Self::new(Exit::CannotRun, error.to_string());
+        match error {
+            StoreError::InUse { .. } => failure.with_hint(
+                "the daemon has it open: ask the daemon (`zzdot-client status`), or use another \
+                 --state-dir",
+            ),
+            StoreError::Unreadable { .. } | StoreError::Disagree { .. } => failure.with_hint(
+                "nothing was changed. Restore snapshot.json from a backup; or, to trust every \
+                 resolver anew, move the folder away yourself",
+            ),
+            StoreError::Unsafe { .. } | StoreError::Io { .. } => failure,
+        }
+    }
 }
 
 /// How an opened store was found.

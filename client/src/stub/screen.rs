@@ -152,4 +152,16 @@ mod tests {
             screen(&flipped);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_comes_in_panics_and_replies_are_responses(
+            message in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
+        ) {
+            if let Screened::Reply(reply) = screen(&message) {
+                assert!(View::parse(&reply).unwrap().is_response());
+                assert_eq!(reply[..2], message[..2]);
+            }
+        }
+    }
 }
