@@ -52,8 +52,7 @@ impl Appliance {
         if made {
             tracing::info!(name = %identity.name(), folder = %dir.display(), "identity made");
         }
-        let source =
-            resolve::build(&config.resolve, identity.name().as_name()).map_err(error::of_source)?;
+        let source = resolve::build(&config.resolve).map_err(error::of_source)?;
         let tls = server_config(vec![identity.certificate()], identity.tls_key())
             .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))?;
         let responder = Arc::new(Responder::new(
@@ -108,8 +107,9 @@ impl Appliance {
         renew(&mut self.publisher, &self.responder, &self.config);
     }
 
-    /// Changes to `config` without dropping a connection. On an error everything is as before.
-    pub fn reload(&mut self, config: Result<Config, Failure>) {
+    /// Changes to `config` without dropping a connection. On an error everything is as before, and
+    /// false is given back.
+    pub fn reload(&mut self, config: Result<Config, Failure>) -> bool {
         let applied = config.and_then(|config| self.apply(config));
         let reload = Reload {
             at: UnixTime::now(),
@@ -125,17 +125,18 @@ impl Appliance {
         for key in &reload.needs_restart {
             tracing::warn!(key, "this change takes effect after a restart");
         }
+        let done = reload.error.is_none();
         self.last_reload = Some(reload);
+        done
     }
 
     /// Puts `config` to work; gives back the keys whose change has to wait for a restart.
     fn apply(&mut self, mut config: Config) -> Result<Vec<&'static str>, Failure> {
-        let name = self.publisher.identity().name().as_name().clone();
         // Everything that can fail comes first, the sockets last of these.
         let source = if config.resolve == self.config.resolve {
             None
         } else {
-            Some(resolve::build(&config.resolve, &name).map_err(error::of_source)?)
+            Some(resolve::build(&config.resolve).map_err(error::of_source)?)
         };
         self.front
             .rebind(&config.dns, &config.dot)

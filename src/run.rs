@@ -85,11 +85,14 @@ async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &m
                 if let Some(appliance) = shared.lock().await.as_mut() {
                     if now != seen {
                         tracing::info!("addresses or name servers of this host have changed");
-                        appliance.reload(load(options, &now));
+                        // An address that has just appeared may not be bindable yet: what did
+                        // not work is tried again at the next look.
+                        if appliance.reload(load(options, &now)) {
+                            seen = now;
+                        }
                     }
                     appliance.renew();
                 }
-                seen = now;
             }
             () = tick(watchdog.as_mut()) => notify(&[NotifyState::Watchdog]),
         }

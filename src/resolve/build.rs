@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr::Name;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -50,12 +49,10 @@ pub enum BuildError {
     },
 }
 
-/// Builds the source that `resolve` describes, for the server named `own_name`.
-pub fn build(resolve: &Resolve, own_name: &Name) -> Result<Arc<dyn Source>, BuildError> {
+/// Builds the source that `resolve` describes.
+pub fn build(resolve: &Resolve) -> Result<Arc<dyn Source>, BuildError> {
     Ok(match resolve {
-        Resolve::Forward { upstreams, ca_file } => {
-            forward(upstreams, ca_file.as_deref(), own_name)?
-        }
+        Resolve::Forward { upstreams, ca_file } => forward(upstreams, ca_file.as_deref())?,
         Resolve::Recursive {
             root_hints,
             trust_anchor,
@@ -65,15 +62,11 @@ pub fn build(resolve: &Resolve, own_name: &Name) -> Result<Arc<dyn Source>, Buil
             trust_anchor: trust_anchor.clone(),
             allow_private_nameservers: *allow_private_nameservers,
         })?),
-        Resolve::Local { resolver } => Arc::new(Local::new(*resolver, own_name.clone())),
+        Resolve::Local { resolver } => Arc::new(Local::new(*resolver)),
     })
 }
 
-fn forward(
-    upstreams: &[Upstream],
-    ca_file: Option<&Path>,
-    own_name: &Name,
-) -> Result<Arc<dyn Source>, BuildError> {
+fn forward(upstreams: &[Upstream], ca_file: Option<&Path>) -> Result<Arc<dyn Source>, BuildError> {
     let needs_roots = upstreams.iter().any(|upstream| upstream.tls_name.is_some());
     // A file that was named is looked at even when nothing needs it yet: better now than later.
     let roots = if needs_roots || ca_file.is_some() {
@@ -87,11 +80,7 @@ fn forward(
         .collect::<Result<Vec<_>, _>>()?;
     let forward = Forward::new(servers);
     Ok(match upstreams.first() {
-        Some(first) => Arc::new(Forwarding(LoopGuard::new(
-            forward,
-            first.address,
-            own_name.clone(),
-        ))),
+        Some(first) => Arc::new(Forwarding(LoopGuard::new(forward, first.address))),
         None => Arc::new(forward),
     })
 }

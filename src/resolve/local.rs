@@ -5,7 +5,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use hickory_proto::rr::Name;
 use tokio::time::Instant;
 
 use super::{Forward, Resolution, Source, loops::LoopGuard};
@@ -18,13 +17,12 @@ pub struct Local {
 }
 
 impl Local {
-    /// Asks `resolver`. `own_name` is this server's, by which it notices when the resolver asks
-    /// it in turn.
-    pub fn new(resolver: SocketAddr, own_name: Name) -> Self {
+    /// Asks `resolver`, and notices when that asks this server in turn.
+    pub fn new(resolver: SocketAddr) -> Self {
         let forward = Forward::plain(&[resolver]);
         Self {
             resolver,
-            guard: LoopGuard::new(forward, resolver, own_name),
+            guard: LoopGuard::new(forward, resolver),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Notices when the upstream asks us: then a question would go round until it times out.
 //!
-//! Only this server knows its own name, so an upstream that can say the SOA of that name has just
-//! asked this server for it. The question is put when questions go unanswered, not before: a
-//! circle makes itself felt.
+//! When questions go unanswered, the upstream is asked for a random name below `test.` (RFC 6761
+//! §6.2), which says nothing about anybody; should that very question arrive here, there is a
+//! circle. Nothing is probed before that: a circle makes itself felt.
 
 use std::{
     net::SocketAddr,
@@ -10,9 +10,13 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::{
+    rr::{Name, RecordType},
+    serialize::binary::BinEncodable,
+};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
-use zzdot_client::wire::{self, QuestionFlags, Section, View};
+use zzdot_client::wire::{self, QuestionFlags, View};
 
 use super::{Forward, Resolution, ResolveError, Source};
 
@@ -25,16 +29,16 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// How long the probe may take: it never leaves the machines next to this one.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
-const TYPE_SOA: u16 = 6;
 const SERVFAIL: u16 = 2;
 
 /// A [`Forward`] that says [`ResolveError::Loop`] when its upstream leads back here.
 #[derive(Debug)]
 pub(super) struct LoopGuard {
-    inner: Forward,
+    inner: Arc<Forward>,
     /// Named in the error.
     upstream: SocketAddr,
-    own_name: Name,
+    /// The random name; nobody else asks for it.
+    probe: Name,
     seen: Mutex<Seen>,
 }
 
@@ -45,11 +49,11 @@ struct Seen {
 }
 
 impl LoopGuard {
-    pub(super) fn new(inner: Forward, upstream: SocketAddr, own_name: Name) -> Self {
+    pub(super) fn new(inner: Forward, upstream: SocketAddr) -> Self {
         Self {
-            inner,
+            inner: Arc::new(inner),
             upstream,
-            own_name,
+            probe: random_name(),
             seen: Mutex::default(),
         }
     }
@@ -66,11 +70,11 @@ impl LoopGuard {
         let circle = ResolveError::Loop {
             upstream: self.upstream,
         };
-        if self
-            .seen()
-            .circle_until
-            .is_some_and(|until| Instant::now() < until)
-        {
+        if self.is_probe(&query) {
+            self.seen().circle_until = Some(Instant::now() + BELIEVED_FOR);
+            return Err(circle);
+        }
+        if self.is_circle() {
             return Err(circle);
         }
         let outcome = self.inner.resolve(query, deadline).await;
@@ -79,9 +83,8 @@ impl LoopGuard {
             Ok(answer) => View::parse(answer).is_ok_and(|view| view.rcode() == SERVFAIL),
             Err(_) => false,
         };
-        if suspicious && self.may_probe() && self.leads_back().await {
+        if suspicious && self.may_probe() && self.leads_back(deadline).await {
             tracing::error!(upstream = %self.upstream, "the upstream leads back to this server");
-            self.seen().circle_until = Some(Instant::now() + BELIEVED_FOR);
             return Err(circle);
         }
         outcome
@@ -101,24 +104,48 @@ impl LoopGuard {
         may
     }
 
-    async fn leads_back(&self) -> bool {
+    fn is_circle(&self) -> bool {
+        let until = self.seen().circle_until;
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn is_probe(&self, query: &[u8]) -> bool {
+        let wire = self.probe.to_bytes();
+        let asked = View::parse(query).ok().and_then(|view| view.question());
+        match (wire, asked) {
+            (Ok(wire), Some(asked)) => asked.wire_name.eq_ignore_ascii_case(&wire),
+            _ => false,
+        }
+    }
+
+    /// Asks the upstream for the random name, and says whether that came back here before
+    /// `deadline`. The asking goes on after that, for the questions to come.
+    async fn leads_back(&self, deadline: Instant) -> bool {
         let flags = QuestionFlags {
             rd: true,
             ..QuestionFlags::default()
         };
-        let probe = wire::question(0, &self.own_name, RecordType::SOA, flags, None);
-        let answer = self
-            .inner
-            .resolve(probe.into(), Instant::now() + PROBE_WITHIN)
-            .await;
-        answer.is_ok_and(|answer| {
-            View::parse(&answer).is_ok_and(|view| {
-                view.records()
-                    .flatten()
-                    .any(|record| record.section == Section::Answer && record.rtype == TYPE_SOA)
-            })
-        })
+        let probe = wire::question(0, &self.probe, RecordType::TXT, flags, None);
+        let inner = Arc::clone(&self.inner);
+        let asking = tokio::spawn(async move {
+            // What it answers does not matter, only whether it asks here in the meantime.
+            let _ = inner
+                .resolve(probe.into(), Instant::now() + PROBE_WITHIN)
+                .await;
+        });
+        let _ = tokio::time::timeout_at(deadline, asking).await;
+        self.is_circle()
     }
+}
+
+fn random_name() -> Name {
+    let mut bytes = [0; 12];
+    // Without randomness the name is a known one, and the guard can be fooled into a pause.
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        tracing::warn!("the system has no randomness for the name that finds circles");
+    }
+    let label = data_encoding::HEXLOWER.encode(&bytes);
+    Name::from_ascii(format!("{label}.test.")).expect("hexadecimal digits make a label")
 }
 
 /// Forwards, and notices circles.
