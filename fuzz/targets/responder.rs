@@ -1,67 +1,22 @@
 //! Any bytes as a query, any bytes as the answer to it: what goes out fits the asker.
 #![no_main]
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::{Arc, LazyLock},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tokio::time::Instant;
 use zzdot::{
-    answer::{Asker, LocalZones, Outcome, Responder, Transport, cookie::Secret},
-    counters::Counters,
-    resolve::{Resolution, ResolveError, Source},
+    answer::{Outcome, Transport},
+    resolve::ResolveError,
 };
 use zzdot_client::wire::View;
-use zzdot_zonegen::{
-    clock::UnixTime,
-    identity::Identity,
-    publication::Stamp,
-    publish::publish,
-    zone::{Publication, ServerType},
-};
+use zzdot_fuzz::{Appliance, asker};
 
-struct Nowhere;
-
-impl Source for Nowhere {
-    fn resolve(&self, _: Arc<[u8]>, _: Instant) -> Resolution<'_> {
-        Box::pin(async { Err(ResolveError::NoUpstream) })
-    }
-
-    fn describe(&self) -> serde_json::Value {
-        serde_json::Value::Null
-    }
-}
-
-static RESPONDER: LazyLock<Responder> = LazyLock::new(|| {
-    let suffix = "zz.".parse().expect("a name");
-    let identity =
-        Identity::invent(&suffix, &ring::rand::SystemRandom::new()).expect("an identity");
-    let publication = Publication {
-        server_type: ServerType::Forwarder,
-        addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
-        dot_port: 853,
-    };
-    let stamp = Stamp::next(None, UnixTime::now()).expect("a clock that is right");
-    let zones = publish(&identity, &publication, &stamp).expect("zones");
-    let responder =
-        Responder::new(Arc::new(Nowhere), Secret([7; 16]), Duration::from_secs(10), Arc::new(Counters::default()));
-    responder.replace_zones(LocalZones::new(vec![zones.name_zone, zones.anchor_zone]));
-    responder
-});
+static APPLIANCE: LazyLock<Appliance> = LazyLock::new(Appliance::new);
 
 fuzz_target!(|input: (u8, bool, &[u8], &[u8])| {
     let (transport, pressed, query, response) = input;
     let transport = [Transport::Udp, Transport::Tcp, Transport::Tls][usize::from(transport % 3)];
-    let asker = Asker {
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        transport,
-        time: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        pressed,
-    };
-    match RESPONDER.answer(&asker, query) {
+    match APPLIANCE.responder.answer(&asker(transport, pressed), query) {
         Outcome::Drop(_) => {}
         Outcome::Reply(reply) => fits(query, &reply, transport),
         Outcome::Ask(pending) => {
@@ -76,9 +31,9 @@ fuzz_target!(|input: (u8, bool, &[u8], &[u8])| {
             if let (Some(count), Some(lie)) = (answer.get_mut(7), response.first()) {
                 *count = *lie;
             }
-            fits(query, &RESPONDER.finish(pending.clone(), Ok(answer)), transport);
-            fits(query, &RESPONDER.finish(pending.clone(), Ok(response.to_vec())), transport);
-            fits(query, &RESPONDER.finish(pending, Err(ResolveError::TimedOut)), transport);
+            fits(query, &APPLIANCE.responder.finish(pending.clone(), Ok(answer)), transport);
+            fits(query, &APPLIANCE.responder.finish(pending.clone(), Ok(response.to_vec())), transport);
+            fits(query, &APPLIANCE.responder.finish(pending, Err(ResolveError::TimedOut)), transport);
         }
     }
 });

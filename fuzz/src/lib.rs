@@ -1,0 +1,89 @@
+//! What several targets share: an appliance without sockets that answers for its own zones.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+use zzdot::{
+    answer::{Asker, LocalZones, Responder, Transport, cookie::Secret},
+    counters::Counters,
+    resolve::{Resolution, ResolveError, Source},
+};
+use zzdot_zonegen::{
+    clock::{UnixTime, build_date},
+    identity::Identity,
+    publication::Stamp,
+    publish::publish,
+    zone::{Publication, ServerType},
+};
+
+/// When everything happens: a minute after the program was built, which is past the clock's floor.
+pub fn now() -> UnixTime {
+    UnixTime(build_date().0 + 60)
+}
+
+/// The address at which the appliance serves.
+pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// An appliance, and whose it is. Keys and signatures are drawn anew in each process.
+pub struct Appliance {
+    /// Who it is.
+    pub identity: Identity,
+    /// What decides on queries.
+    pub responder: Responder,
+}
+
+impl Appliance {
+    /// One that forwards to nobody.
+    pub fn new() -> Self {
+        let suffix = "zz.".parse().expect("a name");
+        let identity =
+            Identity::invent(&suffix, &ring::rand::SystemRandom::new()).expect("an identity");
+        let publication = Publication {
+            server_type: ServerType::Forwarder,
+            addresses: vec![ADDRESS],
+            dot_port: 853,
+        };
+        let stamp = Stamp::next(None, now()).expect("a clock that is right");
+        let zones = publish(&identity, &publication, &stamp).expect("zones");
+        let responder = Responder::new(
+            Arc::new(Nowhere),
+            Secret([7; 16]),
+            Duration::from_secs(10),
+            Arc::new(Counters::default()),
+        );
+        responder.replace_zones(LocalZones::new(vec![zones.name_zone, zones.anchor_zone]));
+        Self { identity, responder }
+    }
+}
+
+impl Default for Appliance {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Somebody on loopback.
+pub fn asker(transport: Transport, pressed: bool) -> Asker {
+    Asker {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        transport,
+        time: UNIX_EPOCH + Duration::from_secs(now().0),
+        pressed,
+    }
+}
+
+struct Nowhere;
+
+impl Source for Nowhere {
+    fn resolve(&self, _: Arc<[u8]>, _: Instant) -> Resolution<'_> {
+        Box::pin(async { Err(ResolveError::NoUpstream) })
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+}
