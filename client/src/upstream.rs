@@ -207,7 +207,7 @@ impl Upstream {
                     match advice {
                         Advice::Fail(failure) => return Err(failure),
                         Advice::Walk => {
-                            tracing::info!(%error, "TLS failed: looking again who the server is");
+                            tracing::debug!(%error, "TLS failed");
                             met = Some(failure_of(&error));
                         }
                     }
@@ -271,6 +271,8 @@ impl Upstream {
         };
         let upstream = Arc::clone(self);
         let server = discovery.server();
+        // Here and not where TLS fails: that may be told by a thousand questions at once.
+        tracing::info!(%server, "finding out who the server is");
         tokio::spawn(async move {
             let verdict = walk(server, expected, policy, |step| {
                 tracing::debug!(%server, "{step}");
