@@ -1,6 +1,9 @@
 //! Once private, always private: what a client does when the resolver that it knows is gone, or is another one.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use hickory_proto::{
     op::ResponseCode,
@@ -14,7 +17,7 @@ use super::{
     upgrade::{client, recursion, start_appliance},
 };
 use crate::{
-    ask::{Question, ask_all},
+    ask::{Answer, Question, ask_all},
     products::Client,
     servers,
 };
@@ -36,6 +39,11 @@ const REAL: &str = "zzdot";
 const IMPOSTOR: &str = "impostor";
 /// How long the client may take to find the real resolver again.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long until it knows that another stands there.
+const NAMED_WITHIN: Duration = Duration::from_secs(25);
+/// The client is told to look again by nothing but the next question; ten a second is a quiet laptop.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 fn set_up(scene: &mut Scene) -> Told {
     let resolve = recursion(scene);
@@ -80,7 +88,7 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     dnsmasq.end()?;
 
     start_appliance(scene, IMPOSTOR, &resolve)?;
-    let answer = refuses(scene, "", &fresh(4)?)?;
+    let answer = the_impostor_is_named(scene)?;
     teller.tell(format!("another resolver stands in its place: {answer}"));
     scene.end(IMPOSTOR)?;
 
@@ -94,6 +102,28 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
 
     let capture = scene.lab.end_capture(LAN)?;
     only_the_walk_in_cleartext(scene, &capture, teller)
+}
+
+/// The client looks again whom it talks to only now and then; until it has, the last refusal stands. Not one of the
+/// answers on the way may be anything but a refusal.
+fn the_impostor_is_named(scene: &Scene) -> Result<Answer, Failure> {
+    const NAMES: [&str; 3] = ["name-changed", "anchor-changed", "certificate-mismatch"];
+    let deadline = Instant::now() + NAMED_WITHIN;
+    for number in 200_u32.. {
+        let answer = refuses(scene, "", &fresh(number)?)?;
+        if answer
+            .errors
+            .iter()
+            .any(|(_, text)| NAMES.iter().any(|name| text.contains(name)))
+        {
+            return Ok(answer);
+        }
+        ensure(Instant::now() < deadline, || {
+            format!("the impostor is refused for another reason: {answer}")
+        })?;
+        thread::sleep(ASK_EVERY);
+    }
+    unreachable!("the numbers outlast the deadline")
 }
 
 /// Asks until there is an answer, within bounds.
@@ -114,8 +144,7 @@ fn answers_come_back(scene: &Scene) -> Told {
                 String::from_utf8_lossy(&status.stdout)
             )));
         }
-        // The client is told to find its resolver again by nothing but the next question; ten a second is a quiet laptop.
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(ASK_EVERY);
     }
     Ok(())
 }
