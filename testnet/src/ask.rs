@@ -22,9 +22,9 @@ use crate::{host::Host, process::POLL};
 const UDP_PAYLOAD: u16 = 1232;
 /// Extended DNS error (RFC 8914 2).
 const EDE_OPTION: u16 = 15;
-/// One UDP try; a resolver that recurses for the first time needs some of it.
-const TRY: Duration = Duration::from_secs(4);
-const TRIES: usize = 3;
+/// One UDP try: the time in which a resolver has answered, be it with a failure.
+const TRY: Duration = Duration::from_secs(7);
+const TRIES: usize = 2;
 /// Questions in flight when many are asked.
 const IN_FLIGHT: usize = 8;
 
@@ -54,7 +54,7 @@ pub enum AskError {
     #[error("{question} at {server}: no answer: {source}")]
     NoAnswer {
         /// What was asked.
-        question: Question,
+        question: Box<Question>,
         /// Whom.
         server: SocketAddr,
         /// The last error.
@@ -210,10 +210,10 @@ impl fmt::Display for Answer {
 /// Asks a server, from the network of this thread.
 ///
 /// # Errors
-/// [`AskError::NoAnswer`] after three tries.
+/// [`AskError::NoAnswer`] after two tries.
 pub fn ask(server: SocketAddr, question: &Question) -> Result<Answer, AskError> {
     let failed = |source| AskError::NoAnswer {
-        question: question.clone(),
+        question: Box::new(question.clone()),
         server,
         source,
     };
@@ -236,7 +236,7 @@ pub fn ask(server: SocketAddr, question: &Question) -> Result<Answer, AskError> 
 /// [`AskError::NoAnswer`].
 pub fn ask_tcp(server: SocketAddr, question: &Question) -> Result<Answer, AskError> {
     over_tcp(server, question).map_err(|source| AskError::NoAnswer {
-        question: question.clone(),
+        question: Box::new(question.clone()),
         server,
         source,
     })
@@ -293,14 +293,14 @@ pub fn wait_until_answering<E: From<AskError> + Send>(
     let question = Question::new(&Name::root(), RecordType::NS);
     host.within(|| {
         let deadline = Instant::now() + within;
-        // Short at first: before the server listens, datagrams may just vanish. Then longer, for one that takes time.
+        // Short once: just before the server listens, a datagram may vanish. Then long, for a server that takes its time.
         let mut patience = Duration::from_millis(250);
         loop {
             match over_udp(server, &question, patience) {
                 Ok(_) => return Ok(()),
                 Err(source) if Instant::now() >= deadline => {
                     return Err(AskError::NoAnswer {
-                        question,
+                        question: Box::new(question),
                         server,
                         source,
                     }
@@ -309,7 +309,7 @@ pub fn wait_until_answering<E: From<AskError> + Send>(
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => alive()?,
                 Err(_) => {
                     alive()?;
-                    patience = (patience * 2).min(TRY);
+                    patience = TRY;
                 }
             }
             thread::sleep(POLL);
@@ -344,7 +344,7 @@ fn over_udp(server: SocketAddr, question: &Question, patience: Duration) -> io::
 
 fn over_tcp(server: SocketAddr, question: &Question) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, TRY)?;
-    stream.set_read_timeout(Some(TRY * 2))?;
+    stream.set_read_timeout(Some(TRY))?;
     let (id, query) = encode(question)?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), query.as_slice()].concat())?;

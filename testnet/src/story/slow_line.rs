@@ -20,7 +20,7 @@ pub(super) const SLOW_LINE: Story = Story {
     name: "slow-line",
     sentence: "The upgrade survives a line with a round trip of 40 ms that loses every ninth datagram.",
     set_up,
-    play: play,
+    play,
     try_this: &[
         "zzdot-client discover --server 192.168.77.1",
         "time dig www.portal.example",
