@@ -19,6 +19,9 @@ use crate::{
     programs::{self, Missing},
 };
 
+/// The room that a capture has for a frame, in octets: the smaller, the more frames its buffer holds. Larger ones do
+/// not occur, since nothing on a lab's cards joins segments; one that is cut would be an error.
+const FRAME: &str = "2048";
 const CAPTURE_READY: Duration = Duration::from_secs(10);
 
 /// What can go wrong while a lab is built or taken apart.
@@ -149,7 +152,7 @@ impl Lab {
             "-U",
             "--immediate-mode",
             "-s",
-            "0",
+            FRAME,
             "-B",
             "32768",
         ]);
@@ -192,12 +195,12 @@ impl Lab {
             None,
             &format!(
                 "link add {port} type veth peer name {link} address {hardware} netns {name}\n\
-                 link set {port} addrgenmode none\nlink set {port} master {link} up\n"
+                 link set {port} addrgenmode none gso_max_segs 1\nlink set {port} master {link} up\n"
             ),
         )?;
         // Without a link-local address of its own, a router cannot look for its neighbours (RFC 4861 7.2.2).
         let local = format!("fe80::{number:x}/64");
-        let mut script = format!("link set {link} addrgenmode none\n");
+        let mut script = format!("link set {link} addrgenmode none gso_max_segs 1\n");
         for address in addresses.iter().copied().chain([local.as_str()]) {
             // Without duplicate address detection an address serves at once.
             let detection = if address.contains(':') { " nodad" } else { "" };

@@ -1,7 +1,7 @@
 //! A slow and lossy line, in user space: kernels without netem still have bad weather.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
@@ -93,13 +93,14 @@ fn relay_datagrams(
         if counters.loses(weather) {
             continue;
         }
-        if !far_ends.contains_key(&sender) {
-            let Ok(far) = far_end(near, sender, target, weather, counters) else {
-                continue;
-            };
-            far_ends.insert(sender, far);
-        }
-        let _ = far_ends[&sender].send((Instant::now() + weather.delay, buffer[..length].to_vec()));
+        let far = match far_ends.entry(sender) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => match far_end(near, sender, target, weather, counters) {
+                Ok(far) => new.insert(far),
+                Err(_) => continue,
+            },
+        };
+        let _ = far.send((Instant::now() + weather.delay, buffer[..length].to_vec()));
     }
 }
 

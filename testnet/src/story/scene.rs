@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::Path,
+    time::SystemTime,
 };
 
 use super::Failure;
@@ -46,6 +47,8 @@ pub struct Scene {
     pub(super) provider: Host,
     /// What all resolve.
     pub(super) internet: Internet,
+    /// When the client on the laptop had answered for the first time.
+    pub(super) first_answer: Option<SystemTime>,
     /// Counters of the bad line, where a story has one.
     pub(super) weather: Option<RelayCounters>,
     _reference: Process,
@@ -99,6 +102,7 @@ impl Scene {
             router,
             provider,
             internet,
+            first_answer: None,
             weather: None,
             _reference: reference,
             lab,
