@@ -73,7 +73,7 @@ where
     let counters = conversation.shared.counters();
     match end {
         End::Served => {}
-        End::Limit(event) | End::Offence(event) => counters.count(event),
+        End::Limit(event) => counters.count(event),
         End::Failed(error) if tls::is_violation(&error) => counters.count(Event::TlsBroken),
         End::Failed(_) => counters.count(Event::StreamBroken),
     }
@@ -89,8 +89,6 @@ enum End {
     Served,
     /// A limit was reached.
     Limit(Event),
-    /// The peer sent what must not be sent.
-    Offence(Event),
     /// The connection broke.
     Failed(io::Error),
 }
@@ -106,6 +104,8 @@ struct Conversation {
     unflushed_since: Option<Instant>,
     /// The peer has said all that it will.
     finished: bool,
+    /// The peer has said what it must not say.
+    offended: bool,
     /// Since when a query is arriving.
     reading_since: Option<Instant>,
     /// When something was last asked or answered.
@@ -125,6 +125,7 @@ impl Conversation {
             waiting: JoinSet::new(),
             unflushed_since: None,
             finished: false,
+            offended: false,
             reading_since: None,
             active: Instant::now(),
             asked_anything: false,
@@ -160,11 +161,8 @@ impl Conversation {
                 written = write(writer, self.outgoing.unsent()), if must_write => match written {
                     Ok(written) => {
                         self.on_written(written);
-                        if self.paused.is_some()
-                            && !draining
-                            && let Err(event) = self.take_queries()
-                        {
-                            return End::Offence(event);
+                        if self.paused.is_some() && !draining {
+                            self.take_queries();
                         }
                     }
                     Err(error) => return End::Failed(error),
@@ -174,23 +172,23 @@ impl Conversation {
                     if let Ok(answer) = answer {
                         self.send(&answer);
                     }
-                    if !draining && let Err(event) = self.take_queries() {
-                        return End::Offence(event);
+                    if !draining {
+                        self.take_queries();
                     }
                 }
                 read = reader.read_buf(self.frames.buffer()), if may_read => match read {
                     Ok(0) => {
                         self.finished = true;
+                        self.reading_since = None;
                         if self.frames.in_the_middle() {
                             self.shared.counters().count(Event::StreamBroken);
                         }
                     }
-                    Ok(_) => if let Err(event) = self.take_queries() {
-                        return End::Offence(event);
-                    },
+                    Ok(_) => self.take_queries(),
                     // Gone without close_notify, as most clients go.
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                         self.finished = true;
+                        self.reading_since = None;
                     }
                     Err(error) => return End::Failed(error),
                 },
@@ -202,8 +200,8 @@ impl Conversation {
     }
 
     /// Takes the queries that have arrived, as far as the limits let it.
-    fn take_queries(&mut self) -> Result<(), Event> {
-        loop {
+    fn take_queries(&mut self) {
+        while !self.offended {
             let before = self.paused;
             self.paused = self.pause();
             if let Some(event) = self.paused {
@@ -211,7 +209,7 @@ impl Conversation {
                     self.shared.counters().count(event);
                 }
                 self.reading_since = None;
-                return Ok(());
+                return;
             }
             let asker = Asker {
                 address: self.peer.address,
@@ -238,16 +236,23 @@ impl Conversation {
             match outcome {
                 Outcome::Reply(answer) => self.send(&answer),
                 Outcome::Ask(pending) => self.ask(pending),
-                // Counted by the responder. What is no query makes the rest of the stream suspect.
-                Outcome::Drop(_) => return Err(Event::StreamBroken),
+                // Counted by the responder. What is no query makes the rest of the stream suspect:
+                // what was asked before is answered, and nothing more is read.
+                Outcome::Drop(_) => {
+                    self.offended = true;
+                    self.finished = true;
+                    return;
+                }
             }
         }
-        if self.frames.in_the_middle() {
+        if self.finished {
+            // Nothing more arrives to wait for.
+            self.reading_since = None;
+        } else if self.frames.in_the_middle() {
             self.reading_since.get_or_insert_with(Instant::now);
         } else if self.waiting.is_empty() {
             self.frames.rest();
         }
-        Ok(())
     }
 
     /// Waits for the answer beside the connection.

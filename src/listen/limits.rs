@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// The section `[limits]`. Reaching a limit is counted as the event `limit-` and the key.
 ///
-/// Times are whole milliseconds in files. No combination of values is unsafe; a zero makes the
-/// thing limited impossible.
+/// Times are whole milliseconds in files. No combination of values is unsafe: too small ones serve
+/// few or nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Limits {

@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::counters::{Counters, Event};
 
-/// The protocol's name in ALPN (RFC 7858 has none; the registry lists it since).
+/// The name of DNS over TLS in IANA's registry of ALPN protocol ids.
 const ALPN: &[u8] = b"dot";
 /// The first octet of TLS: a record that holds a handshake message (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;

@@ -2,11 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpStream, time::Instant};
 use zzdot::listen::{Inherited, Limits, ListenError, Protocol};
 
 use crate::support::{
-    PATIENCE, ask_udp, assert_answers, connect_tls, query, receive, soon, start, start_with, udp,
+    Client, PATIENCE, ask_udp, assert_answers, connect_tls, query, receive, soon, start,
+    start_with, udp,
 };
 
 #[tokio::test]
@@ -125,5 +127,40 @@ async fn sockets_that_were_passed_in_are_served() {
         assert_answers(&one, &ask_udp(address, &one).await);
         assert_answers(&one, &running.tcp().await.ask(&one).await);
         assert_answers(&one, &running.tls().await.ask(&one).await);
+    }
+}
+
+/// As a service manager passes them by default.
+#[tokio::test]
+async fn sockets_of_both_families_in_one_are_served_to_both() {
+    let socket = |kind| {
+        let socket = Socket::new(Domain::IPV6, kind, None).unwrap();
+        socket.set_only_v6(false).unwrap();
+        socket
+    };
+    let tcp = socket(Type::STREAM);
+    let any: SocketAddr = "[::]:0".parse().unwrap();
+    tcp.bind(&any.into()).unwrap();
+    tcp.listen(16).unwrap();
+    let bound = tcp.local_addr().unwrap().as_socket().unwrap();
+    let udp = socket(Type::DGRAM);
+    udp.bind(&bound.into()).unwrap();
+    let tls = socket(Type::STREAM);
+    tls.bind(&any.into()).unwrap();
+    tls.listen(16).unwrap();
+    let inherited = Inherited {
+        udp: vec![udp.into()],
+        tcp: vec![tcp.into()],
+        tls: vec![tls.into()],
+    };
+    let running = start_with(Vec::new(), inherited, Limits::default());
+    let one = query(1, "www.example.");
+    for host in ["127.0.0.1", "127.0.0.2", "::1"] {
+        let host = host.parse().unwrap();
+        let dns = SocketAddr::new(host, running.dns.port());
+        assert_answers(&one, &ask_udp(dns, &one).await);
+        let dot = SocketAddr::new(host, running.dot.port());
+        let mut client = Client(connect_tls(dot, &running.identity).await.unwrap());
+        assert_answers(&one, &client.ask(&one).await);
     }
 }
