@@ -27,6 +27,10 @@ impl<'a> NameView<'a> {
         // Where the present run of labels began; a pointer must lead to before it, so that
         // following pointers ends.
         let mut run_start = start;
+        // Where the present run must have ended. A pointer leads to a name that stands wholly
+        // before the one that points (RFC 1035 §4.1.4): nothing that follows a name is part of
+        // it, so records can be taken off and put on behind it.
+        let mut run_limit = message.len();
         let mut end = None;
         let mut name_bytes = 0usize;
         let mut pointers = 0usize;
@@ -39,8 +43,12 @@ impl<'a> NameView<'a> {
                         return Err(WireError::NameTooLong);
                     }
                     position += 1 + usize::from(length);
-                    if position > message.len() {
-                        return Err(WireError::NameCut);
+                    if position > run_limit {
+                        return Err(if pointers == 0 {
+                            WireError::NameCut
+                        } else {
+                            WireError::Pointer
+                        });
                     }
                     if length == 0 {
                         return Ok((Self { message, start }, end.unwrap_or(position)));
@@ -50,11 +58,14 @@ impl<'a> NameView<'a> {
                     let low = *message.get(position + 1).ok_or(WireError::NameCut)?;
                     let target = pointer_target(length, low);
                     pointers += 1;
-                    if target >= run_start || target < HEADER_BYTES || pointers > MAX_POINTERS {
+                    let runs_over = position + 2 > run_limit;
+                    let leads_on = target >= run_start || target < HEADER_BYTES;
+                    if runs_over || leads_on || pointers > MAX_POINTERS {
                         return Err(WireError::Pointer);
                     }
                     end.get_or_insert(position + 2);
                     position = target;
+                    run_limit = run_start;
                     run_start = target;
                 }
                 _ => return Err(WireError::LabelKind),

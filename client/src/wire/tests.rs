@@ -113,6 +113,23 @@ fn a_pointer_must_lead_backwards() {
 }
 
 #[test]
+fn what_follows_a_name_is_no_part_of_it() {
+    let query = asked("a.", RecordType::TXT, None);
+    let mut response = response_to(&query, &[]);
+    // A label of 20 bytes that starts in the first record's data would end in the second record.
+    response.extend_from_slice(&[0xC0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 2]);
+    let data = response.len();
+    response.extend_from_slice(&[1, 20]);
+    let owner = (0xC000 | (data + 1) as u16).to_be_bytes();
+    response.extend_from_slice(&owner);
+    response.extend_from_slice(&[0, 16, 0, 1, 0, 0, 0, 60, 0, 12]);
+    response.extend_from_slice(&[11, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0]);
+    response[7] = 2;
+    let checked = View::parse(&response).unwrap().check();
+    assert_eq!(checked, Err(WireError::Pointer));
+}
+
+#[test]
 fn a_name_of_255_bytes_passes_and_one_of_256_does_not() {
     let build = |last: usize| {
         let mut message = asked(".", RecordType::A, None);
