@@ -99,8 +99,6 @@ pub enum BogusReason {
     SignatureExpired,
     /// A signature is not valid yet (§4.9).
     SignatureNotYetValid,
-    /// No DNSKEY matches the DS (§4.10).
-    DnskeyMissing,
     /// A signature that should be there is not (§4.11).
     RrsigsMissing,
     /// A denial that should be there is not (§4.13).
@@ -132,7 +130,6 @@ impl ResolveError {
                 BogusReason::Bogus => (6, "the answer did not validate".into()),
                 BogusReason::SignatureExpired => (7, "a signature has expired".into()),
                 BogusReason::SignatureNotYetValid => (8, "a signature is not valid yet".into()),
-                BogusReason::DnskeyMissing => (9, "no key matches the delegation".into()),
                 BogusReason::RrsigsMissing => (10, "signatures are missing".into()),
                 BogusReason::NsecMissing => (12, "the proof of denial is missing".into()),
             },
