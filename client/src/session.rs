@@ -124,6 +124,8 @@ pub struct Session {
     /// TLS failed the last time.
     failing: bool,
     refresh_at: Instant,
+    /// Why the store did not take what was learned last.
+    unremembered: Option<String>,
 }
 
 impl Session {
@@ -151,6 +153,7 @@ impl Session {
             failing: false,
             // The first refresh follows soon, but not before the first questions.
             refresh_at: now + REFRESH_RETRY,
+            unremembered: None,
         }
     }
 
@@ -303,6 +306,21 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// Whether the store took what was learned. Where it did not, the latch holds as long as the
+    /// process does; that is told, and tried again soon.
+    pub fn on_remembered(&mut self, now: Instant, outcome: Result<(), String>) {
+        self.unremembered = outcome.err();
+        if self.unremembered.is_some() {
+            self.refresh_at = self.refresh_at.min(now + REFRESH_RETRY);
+        }
+    }
+
+    /// Why a restart would not know what is known now.
+    #[must_use]
+    pub fn unremembered(&self) -> Option<&str> {
+        self.unremembered.as_deref()
     }
 
     fn refuse(&mut self, now: Instant, refusal: Refusal) -> Option<KnownIdentity> {

@@ -374,11 +374,14 @@ impl Discovery {
     async fn remember(&self, server: SocketAddr, identity: KnownIdentity) {
         let store = Arc::clone(&self.store);
         let written = tokio::task::spawn_blocking(move || store.remember(server, identity)).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "what was learned is not remembered"),
-            Err(error) => tracing::error!(%error, "what was learned is not remembered"),
+        let outcome = match written {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "what was learned is not remembered");
         }
+        self.lock().session.on_remembered(now(), outcome);
     }
 
     fn status(&self, queries: &Value) -> Value {
@@ -396,6 +399,7 @@ impl Discovery {
                 status["state"] = "strict".into();
                 status["resolver"] = describe(identity);
                 status["refusal"] = json!(fault);
+                status["unremembered"] = json!(session.unremembered());
             }
             State::Legacy { reason, until } => {
                 status["state"] = "legacy".into();

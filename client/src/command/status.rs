@@ -3,7 +3,8 @@
 //! `--json` prints `version`, `listen`, `server`, `state` (`discovering`, `strict`, `legacy`,
 //! `refused`, `no-answer`, or `configured` for a server given by `tls://`), `walking`, `queries`
 //! (`encrypted`, `cleartext`, `failed`), `resolver` (as in `resolvers show`), `refusal`, `legacy`
-//! (`reason`, `cause`, `policy`, `looks-again-secs`), `tls` (the connection and its counters) and
+//! (`reason`, `cause`, `policy`, `looks-again-secs`), `unremembered` (why the store did not take what
+//! was learned: a restart would not know it), `tls` (the connection and its counters) and
 //! `listener` (the counters of the listeners). What does not apply is missing or null.
 
 use clap::Args;
@@ -52,6 +53,10 @@ fn text(status: &Value) -> String {
         let what = format!("{}: {}", told("name"), told("cause"));
         line("refusal", &style::red(&what));
         line("what helps", told("cure"));
+    }
+    if let Some(cause) = status["unremembered"].as_str() {
+        let what = format!("not kept: {cause}; a restart would meet the resolver anew");
+        line("memory", &style::red(&what));
     }
     line(
         "questions",

@@ -218,6 +218,27 @@ fn an_identity_is_renewed_by_the_hour() {
 }
 
 #[test]
+fn what_could_not_be_remembered_is_told_and_tried_again_soon() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    lab.walk(upgraded()).unwrap();
+    lab.session
+        .on_remembered(lab.now, Err("disk full".to_owned()));
+    assert_eq!(lab.session.unremembered(), Some("disk full"));
+    assert_eq!(
+        lab.route(),
+        Route::Encrypted,
+        "the latch holds nevertheless"
+    );
+    lab.now += REFRESH_RETRY;
+    assert!(lab.session.wants_refresh(lab.now));
+    assert!(lab.walk(upgraded()).is_some());
+    lab.session.on_remembered(lab.now, Ok(()));
+    assert_eq!(lab.session.unremembered(), None);
+    lab.now += REFRESH_RETRY;
+    assert!(!lab.session.wants_refresh(lab.now));
+}
+
+#[test]
 fn failing_tls_leads_to_a_walk_but_not_to_many() {
     let mut lab = Lab::strict();
     assert_eq!(
