@@ -5,14 +5,18 @@
 use std::{
     collections::HashMap,
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use tempfile::TempDir;
-use zzdot_testnet::{faults, products, programs};
+use zzdot_client::store::{MARKER_FILE, SNAPSHOT_FILE};
+use zzdot_testnet::{
+    faults::{self, memory::life},
+    products, programs,
+};
 
 /// What a program did, and succeeded in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,6 +265,32 @@ fn an_identity_is_on_the_disk_before_its_name_is_said() {
     let zonegen = products::find("zzdot-zonegen").unwrap();
     let events = lab.trace(&zonegen, &[OsStr::new("new"), dir.as_os_str()]);
     assert_eq!(whole_identity(&events, &dir), Ok(13), "{events:#?}");
+}
+
+#[test]
+fn what_the_client_remembers_is_on_the_disk_before_it_is_acknowledged() {
+    let lab = Lab::new();
+    let state = lab.path.join("state");
+    let steps = life().len();
+    let numbers = ["0", &steps.to_string(), "1"].map(OsString::from);
+    let mut arguments = vec![state.as_os_str()];
+    arguments.extend(numbers.iter().map(OsString::as_os_str));
+    let events = lab.trace(&faults::example("store_walk").unwrap(), &arguments);
+    // The first of each is that of the empty store.
+    for file in [SNAPSHOT_FILE, MARKER_FILE] {
+        assert_eq!(each_replacement(&events, &state.join(file)), Ok(1 + steps));
+    }
+    let renamed = |file: &str| {
+        let file = state.join(file);
+        let renames = events.iter().enumerate();
+        let renames =
+            renames.filter(|(_, event)| matches!(event, Event::Rename(_, to) if *to == file));
+        renames.map(|(position, _)| position).collect::<Vec<_>>()
+    };
+    let (snapshots, marks) = (renamed(SNAPSHOT_FILE), renamed(MARKER_FILE));
+    for (snapshot, mark) in snapshots.iter().zip(&marks) {
+        assert!(snapshot < mark, "acknowledged before it was written");
+    }
 }
 
 #[test]

@@ -3,13 +3,15 @@
 //! Two copies are kept in the state folder. `snapshot.json` decides: it is replaced as a whole
 //! before anything is acknowledged. `store/` is the database. Both carry a generation and
 //! checksums; the newer sound copy mends the other, and the damaged one is put aside, not removed.
-//! A third file, `initialised`, says that there was something once. So a first use is a first use
-//! only where none of the three exists; where a trace is left and no sound copy, opening fails:
-//! forgetting is a decision of people (`zzdot-client resolvers forget`), never an accident.
+//! A third file, `acknowledged`, holds the generation that was acknowledged last: no older copy is
+//! believed. A first use is a first use only where none of the three exists; where a trace is left
+//! and no sound copy, opening fails: forgetting is a decision of people (`zzdot-client resolvers
+//! forget`), never an accident.
 
 mod content;
 mod database;
 mod lock;
+mod marker;
 mod snapshot;
 
 use std::fs::{self, DirBuilder};
@@ -37,8 +39,8 @@ use snapshot::Damage;
 pub const SNAPSHOT_FILE: &str = "snapshot.json";
 /// The database's folder.
 pub const DATABASE_FOLDER: &str = "store";
-/// The trace of an earlier use.
-pub const MARKER_FILE: &str = "initialised";
+/// The generation acknowledged last.
+pub const MARKER_FILE: &str = "acknowledged";
 
 /// What the database is read in where it is the only copy.
 const COPY_EXTENSION: &str = "copy";
@@ -78,6 +80,16 @@ pub enum StoreError {
     Disagree {
         /// The state folder.
         folder: PathBuf,
+    },
+    /// What is left is sound, and older than what was acknowledged, or may be.
+    #[error("{}: what is left is of generation {held}, and {acknowledged} was acknowledged", folder.display())]
+    Outdated {
+        /// The state folder.
+        folder: PathBuf,
+        /// The generation of the newest sound copy.
+        held: u64,
+        /// The generation acknowledged last, where that is known.
+        acknowledged: String,
     },
     /// The folder could not be read or written.
     #[error("{}: {source}", path.display())]
@@ -132,6 +144,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     content: Content,
+    /// The highest that was ever written, be it in a change that failed: no two contents share one.
+    generation: u64,
     /// None after the database failed: the next opening mends it.
     database: Option<Database>,
 }
@@ -170,8 +184,12 @@ impl Store {
         };
         let snapshot_damaged = from_snapshot.is_err();
         let database_damaged = from_database.is_err();
+        let acknowledged = marker::read(&marker_path);
         let (content, found) = if used_before {
-            choose(folder, from_snapshot, from_database)?
+            let snapshot_is_sound = matches!(from_snapshot, Ok(Some(_)));
+            let (content, found) = choose(folder, from_snapshot, from_database)?;
+            check_age(folder, &content, &acknowledged, snapshot_is_sound)?;
+            (content, found)
         } else {
             (Content::default(), Found::Nothing)
         };
@@ -203,13 +221,13 @@ impl Store {
                 .map_err(|damage| damage_as_io(&database_path, damage))?;
             durable::sync_folder(folder).map_err(at(folder))?;
         }
-        if marker_path.symlink_metadata().is_err() {
-            let text = b"The client of this folder has remembered something. See snapshot.json.\n";
-            durable::create_exclusive(&marker_path, text, 0o600).map_err(at(&marker_path))?;
+        if !matches!(acknowledged, Ok(Some(generation)) if generation == content.generation) {
+            marker::write(&marker_path, content.generation).map_err(at(&marker_path))?;
         }
         let store = Self {
             folder: folder.to_owned(),
             inner: Mutex::new(Inner {
+                generation: content.generation,
                 content,
                 database: Some(database),
             }),
@@ -301,7 +319,8 @@ impl Store {
         if !change(&mut changed) {
             return Ok(false);
         }
-        changed.generation += 1;
+        inner.generation += 1;
+        changed.generation = inner.generation;
         let path = self.folder.join(SNAPSHOT_FILE);
         snapshot::write(&path, &changed).map_err(|source| StoreError::Io { path, source })?;
         if let Some(database) = &inner.database
@@ -314,6 +333,9 @@ impl Store {
             let path = self.folder.join(DATABASE_FOLDER);
             put_aside(&path).map_err(|source| StoreError::Io { path, source })?;
         }
+        let path = self.folder.join(MARKER_FILE);
+        marker::write(&path, changed.generation)
+            .map_err(|source| StoreError::Io { path, source })?;
         inner.content = changed;
         Ok(true)
     }
@@ -375,6 +397,27 @@ fn remove_folder(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether `content` is as new as what was acknowledged. Where that is not known, the snapshot is
+/// believed and the database is not: after damage it may be an earlier one.
+fn check_age(
+    folder: &Path,
+    content: &Content,
+    acknowledged: &Result<Option<u64>, Damage>,
+    snapshot_is_sound: bool,
+) -> Result<(), StoreError> {
+    let least = match acknowledged {
+        Ok(Some(least)) if content.generation >= *least => return Ok(()),
+        Ok(Some(least)) => least.to_string(),
+        _ if snapshot_is_sound => return Ok(()),
+        _ => "an unknown one".to_owned(),
+    };
+    Err(StoreError::Outdated {
+        folder: folder.to_owned(),
+        held: content.generation,
+        acknowledged: least,
+    })
 }
 
 /// Which of the two copies is believed. Only called where there is a trace of a store.
