@@ -110,7 +110,9 @@ impl From<StoreError> for Failure {
                 "the daemon has it open: ask the daemon (`zzdot-client status`), or use another \
                  --state-dir",
             ),
-            StoreError::Unreadable { .. } | StoreError::Disagree { .. } => failure.with_hint(
+            StoreError::Unreadable { .. }
+            | StoreError::Disagree { .. }
+            | StoreError::Outdated { .. } => failure.with_hint(
                 "nothing was changed. Restore snapshot.json from a backup; or, to trust every \
                  resolver anew, move the folder away yourself",
             ),
