@@ -46,7 +46,7 @@ impl fmt::Display for TrustState {
 
 /// How new a zone is: what may only rise (protocol, "Change over time", roll-back).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ZoneVersion {
     /// SOA serial, compared in serial arithmetic (RFC 1982).
     pub serial: u32,
@@ -58,7 +58,7 @@ pub struct ZoneVersion {
 
 /// The versions of a resolver's two zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ZoneVersions {
     /// Of `resolver-name.arpa`.
     pub anchor_zone: ZoneVersion,
@@ -118,7 +118,7 @@ pub(crate) enum Age {
 
 /// A resolver as it is remembered. Its name is the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KnownIdentity {
     /// Its name.
     pub name: ResolverName,

@@ -81,7 +81,7 @@ fn json_has_the_fields_that_are_documented() {
     assert_eq!(told["verdict"], "upgraded");
     assert_eq!(told["name"], resolver.identity.name().to_string());
     assert_eq!(told["steps"][0]["step"], "asked");
-    for field in ["endpoint", "tlsa", "anchor", "signatures_expire"] {
+    for field in ["endpoint", "tlsa", "anchor", "signatures-expire"] {
         assert!(!told[field].is_null(), "{field}");
     }
 }

@@ -76,7 +76,11 @@ pub struct Connect {
 
 /// How an attempt at TLS failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "failure", rename_all = "kebab-case")]
+#[serde(
+    tag = "failure",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum TlsFailure {
     /// TCP was refused, unreachable or timed out.
     NoConnection {
@@ -100,7 +104,11 @@ impl fmt::Display for TlsFailure {
 
 /// One step of the walk, as told to people and in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
+#[serde(
+    tag = "step",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 #[non_exhaustive]
 pub enum Step {
     /// A question goes out.

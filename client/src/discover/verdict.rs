@@ -16,7 +16,11 @@ use crate::trust::{ZoneVersions, dnskey_texts};
 
 /// The end of a walk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "verdict", rename_all = "kebab-case")]
+#[serde(
+    tag = "verdict",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum Verdict {
     /// The server named itself, everything validated, and its TLS key is the one that it published.
     Upgraded(Box<Discovered>),
@@ -36,6 +40,7 @@ pub enum Verdict {
 
 /// What was validated about an upgraded server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Discovered {
     /// Its name.
     pub name: ResolverName,

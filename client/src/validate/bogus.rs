@@ -152,6 +152,7 @@ impl Serialize for BogusReason {
 /// A record, or its absence, that is not believed; with the key and the times where a signature
 /// got as far as having them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Bogus {
     /// The rule that was broken.
     pub reason: BogusReason,

@@ -257,7 +257,7 @@ fn verdicts_and_steps_are_told_in_stable_json() {
     let verdict = serde_json::to_value(&trip.verdict).unwrap();
     assert_eq!(verdict["verdict"], "upgraded");
     assert_eq!(verdict["name"], identity.name().to_string());
-    assert_eq!(verdict["server_type"], "resolver");
+    assert_eq!(verdict["server-type"], "resolver");
     assert_eq!(verdict["endpoint"], "192.0.2.1:853");
     assert!(
         verdict["anchor"][0]
