@@ -2,21 +2,24 @@
 //!
 //! Every key has a default, so that an empty file, or none, is a configuration.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::Arc;
+mod address;
+mod places;
+mod proof;
 
-use rustls::RootCertStore;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
-use serde::{Deserialize, Deserializer};
-use zzdot_zonegen::exit::{Exit, Failure};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use crate::config_file::{self, ConfigFileError};
-use crate::dot::{DOT_PORT, Endpoint, PeerProof};
+use crate::dot::Endpoint;
 use crate::stub::StubLimits;
+
+pub use address::address_and_port;
+pub use places::{control_socket, state_dir};
+
+use address::{ListenAddress, ServerSetting};
+use proof::{Pins, proof};
 
 /// The port of plain DNS.
 pub const DNS_PORT: u16 = 53;
@@ -195,224 +198,12 @@ impl Config {
     }
 }
 
-fn proof(
-    name: &ServerName<'static>,
-    pins: Option<Pins>,
-    ca_file: Option<&Path>,
-) -> Result<PeerProof, String> {
-    let pins = pins.map(|pins| pins.0);
-    let Some(ca_file) = ca_file else {
-        return Ok(match pins {
-            Some(pins) => PeerProof::Spki(pins),
-            None => PeerProof::Pkix {
-                name: name.clone(),
-                roots: Arc::new(native_roots()?),
-            },
-        });
-    };
-    let roots = Arc::new(roots_in(ca_file)?);
-    let name = name.clone();
-    Ok(match pins {
-        Some(pins) => PeerProof::Both { pins, name, roots },
-        None => PeerProof::Pkix { name, roots },
-    })
-}
-
-fn roots_in(path: &Path) -> Result<RootCertStore, String> {
-    let told = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| told(&error))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| told(&error))?;
-        roots.add(certificate).map_err(|error| told(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(told(&"found no certificate; PEM is expected"));
-    }
-    Ok(roots)
-}
-
-fn native_roots() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(
-            "the system has no certification authorities; give `pin` or `ca-file`".to_owned(),
-        );
-    }
-    Ok(roots)
-}
-
-/// An address of its own: the answer has to come from where it was asked, so the wildcard is out.
-#[derive(Clone, Copy, Debug)]
-struct ListenAddress(SocketAddr);
-
-impl<'de> Deserialize<'de> for ListenAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong =
-            |allowed: &str| serde::de::Error::custom(format!("found \"{text}\"; {allowed}"));
-        let address = address_and_port(&text, DNS_PORT).ok_or_else(|| {
-            wrong("an address such as \"127.0.0.1:53\" or \"[::1]:53\" is expected")
-        })?;
-        if address.ip().is_unspecified() || address.ip().is_multicast() {
-            return Err(wrong(
-                "an address of this machine is expected, not all of them",
-            ));
-        }
-        Ok(Self(address))
-    }
-}
-
-#[derive(Clone, Debug)]
-enum ServerSetting {
-    System,
-    Address(SocketAddr),
-    Tls {
-        address: SocketAddr,
-        name: ServerName<'static>,
-    },
-}
-
-impl FromStr for ServerSetting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "found \"{text}\"; \"system\", ADDRESS, ADDRESS:PORT or \
-                 tls://ADDRESS[:PORT]#NAME is expected"
-            )
-        };
-        if text == "system" {
-            return Ok(Self::System);
-        }
-        let usable = |address: SocketAddr| {
-            let ip = address.ip();
-            if ip.is_unspecified() || ip.is_multicast() || address.port() == 0 {
-                Err(format!("found \"{text}\"; nobody can answer there"))
-            } else {
-                Ok(address)
-            }
-        };
-        if let Some(rest) = text.strip_prefix("tls://") {
-            let (address, name) = rest.split_once('#').ok_or_else(wrong)?;
-            let address = address_and_port(address, DOT_PORT).ok_or_else(wrong)?;
-            let name = ServerName::try_from(name.to_owned()).map_err(|_| wrong())?;
-            return Ok(Self::Tls {
-                address: usable(address)?,
-                name,
-            });
-        }
-        address_and_port(text, DNS_PORT)
-            .ok_or_else(wrong)
-            .and_then(usable)
-            .map(Self::Address)
-    }
-}
-
-impl<'de> Deserialize<'de> for ServerSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-/// An address with or without a port; IPv6 with a port in brackets, as everywhere.
-#[must_use]
-pub fn address_and_port(text: &str, default_port: u16) -> Option<SocketAddr> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
-    text.parse().ok().or_else(|| {
-        let ip: IpAddr = bare.parse().ok()?;
-        Some(SocketAddr::new(ip, default_port))
-    })
-}
-
-/// One pin or several.
-#[derive(Clone, Debug)]
-struct Pins(Vec<[u8; 32]>);
-
-impl<'de> Deserialize<'de> for Pins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "\"sha256/BASE64\" or a list of such pins is expected"
-        )]
-        enum OneOrMore {
-            One(String),
-            More(Vec<String>),
-        }
-        let texts = match OneOrMore::deserialize(deserializer)? {
-            OneOrMore::One(text) => vec![text],
-            OneOrMore::More(texts) => texts,
-        };
-        let pins: Result<Vec<_>, String> = texts.iter().map(|text| parse_pin(text)).collect();
-        match pins {
-            Ok(pins) if !pins.is_empty() => Ok(Self(pins)),
-            Ok(_) => Err(serde::de::Error::custom("found no pin")),
-            Err(problem) => Err(serde::de::Error::custom(problem)),
-        }
-    }
-}
-
-fn parse_pin(text: &str) -> Result<[u8; 32], String> {
-    text.strip_prefix("sha256/")
-        .and_then(|encoded| data_encoding::BASE64.decode(encoded.as_bytes()).ok())
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| format!("found \"{text}\"; \"sha256/\" and 32 bytes in base64 are expected"))
-}
-
-/// Where the state is: the command line, else the configuration, else where the service manager
-/// or the user's environment say.
-///
-/// # Errors
-/// When none of them says anything.
-pub fn state_dir(
-    command_line: Option<&Path>,
-    configured: Option<&Path>,
-) -> Result<PathBuf, Failure> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    // systemd separates several folders by colons; the first is ours.
-    let service = variable("STATE_DIRECTORY").map(|value| first_folder(&value));
-    command_line
-        .or(configured)
-        .map(Path::to_owned)
-        .or(service)
-        .or_else(|| Some(PathBuf::from(variable("XDG_STATE_HOME")?).join("zzdot-client")))
-        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/state/zzdot-client")))
-        .ok_or_else(|| {
-            Failure::new(Exit::Usage, "no folder to remember things in")
-                .with_hint("set `state-dir` in the configuration, or give --state-dir")
-        })
-}
-
-/// Where the daemon's control socket is, by the same rules for the daemon and for its tools.
-#[must_use]
-pub fn control_socket(configured: Option<&Path>, state_dir: &Path) -> PathBuf {
-    let runtime = std::env::var_os("RUNTIME_DIRECTORY").filter(|value| !value.is_empty());
-    match (configured, runtime) {
-        (Some(path), _) => path.to_owned(),
-        (None, Some(folder)) => first_folder(&folder).join("control.sock"),
-        (None, None) => state_dir.join("control.sock"),
-    }
-}
-
-fn first_folder(list: &std::ffi::OsStr) -> PathBuf {
-    let text = list.to_string_lossy();
-    PathBuf::from(text.split(':').next().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::dot::{DOT_PORT, PeerProof};
 
     fn config(text: &str) -> Result<Config, String> {
         let path = Path::new("client.toml");

@@ -1,8 +1,11 @@
 //! Gets questions answered by the configured server, as far as the session with it allows.
 
+mod discovery;
+mod status;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,21 +15,20 @@ use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::name::ResolverName;
 
 use crate::config::LegacyPolicy;
-use crate::discover::{Tlsa, Verdict, WalkPolicy};
-use crate::dot::{DotError, DotLimits, DotPool, Endpoint, PeerProof, without_hop_options};
+use crate::discover::WalkPolicy;
+use crate::dot::{DotError, DotLimits, DotPool, Endpoint, without_hop_options};
 use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
-use crate::session::{Advice, Failure, Route, Session, State, failure_of};
+use crate::session::{Advice, Failure, Route, Session, failure_of};
 use crate::store::Store;
 use crate::stub::{Answer, Answering, StubLimits};
-use crate::trust::KnownIdentity;
 use crate::walker::walk;
 use crate::wire::{self, View};
 
+use discovery::{Discovery, Inner, keep};
+
+pub use status::{describe, describe_all};
+
 const SERVFAIL: u16 = 2;
-/// How often it is looked whether something is due.
-const TICK: Duration = Duration::from_secs(5);
-/// How long a connection is tried for that no question waits for.
-const CONNECT_AHEAD: Duration = Duration::from_secs(5);
 /// Questions in cleartext under way, each with a socket of its own; more wait for their turn within
 /// their budget. Well below the 1,024 descriptors that a process gets by default.
 const PLAIN_IN_FLIGHT: usize = 512;
@@ -49,22 +51,6 @@ enum Kind {
     /// Who it is has to be found out.
     Discovered(Box<Discovery>),
 }
-
-struct Discovery {
-    store: Arc<Store>,
-    inner: Mutex<Inner>,
-    /// Counts the walks that ended.
-    walks: watch::Sender<u64>,
-    plain_turns: Semaphore,
-}
-
-struct Inner {
-    session: Session,
-    /// The pool for the identity of the session, and what it was made for.
-    pool: Option<(PoolKey, Arc<DotPool>)>,
-}
-
-type PoolKey = (SocketAddr, ResolverName, Vec<Tlsa>);
 
 impl Upstream {
     /// A server whose proof is configured.
@@ -305,202 +291,6 @@ impl Answer for Upstream {
                 }
             }
         })
-    }
-}
-
-impl Discovery {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics half-way through a change.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn server(&self) -> SocketAddr {
-        self.lock().session.server()
-    }
-
-    /// The pool for the identity that is expected; none when nobody is.
-    fn pool(&self) -> Option<Arc<DotPool>> {
-        let mut inner = self.lock();
-        let identity = inner.session.identity()?;
-        let key = (
-            identity.endpoint,
-            identity.name.clone(),
-            identity.tlsa.clone(),
-        );
-        if let Some((made_for, pool)) = &inner.pool
-            && *made_for == key
-        {
-            return Some(Arc::clone(pool));
-        }
-        let endpoint = Endpoint {
-            address: key.0,
-            server_name: None,
-            proof: PeerProof::Dane {
-                name: key.1.clone(),
-                tlsa: key.2.clone(),
-            },
-        };
-        // Fails for proofs by chain alone, which this is not.
-        let pool = Arc::new(DotPool::new(&endpoint, DotLimits::default()).ok()?);
-        inner.pool = Some((key, Arc::clone(&pool)));
-        Some(pool)
-    }
-
-    async fn end_walk(&self, verdict: Verdict) {
-        tell(self.server(), &verdict);
-        let remembered = match &verdict {
-            Verdict::Upgraded(discovered) => self.store.identity(&discovered.name),
-            _ => None,
-        };
-        let (server, change) = {
-            let mut inner = self.lock();
-            let change = inner
-                .session
-                .end_walk(now(), UnixTime::now(), verdict, remembered);
-            (inner.session.server(), change)
-        };
-        let upgraded = change.is_some();
-        if let Some(identity) = change {
-            self.remember(server, identity).await;
-        }
-        self.walks.send_modify(|walks| *walks += 1);
-        if upgraded && let Some(pool) = self.pool() {
-            // For the first question to come; how it went is told when somebody asks.
-            let _ = pool.connect(now() + CONNECT_AHEAD).await;
-        }
-    }
-
-    /// Latches, durably, before the first question is asked of the identity.
-    async fn remember(&self, server: SocketAddr, identity: KnownIdentity) {
-        let store = Arc::clone(&self.store);
-        let written = tokio::task::spawn_blocking(move || store.remember(server, identity)).await;
-        let outcome = match written {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = &outcome {
-            tracing::error!(%error, "what was learned is not remembered");
-        }
-        self.lock().session.on_remembered(now(), outcome);
-    }
-
-    fn status(&self, queries: &Value) -> Value {
-        let inner = self.lock();
-        let session = &inner.session;
-        let mut status = json!({
-            "server": session.server(),
-            "state": "discovering",
-            "walking": session.is_walking(),
-            "queries": queries,
-        });
-        match session.state() {
-            State::Unknown => {}
-            State::Strict { identity, fault } => {
-                status["state"] = "strict".into();
-                status["resolver"] = describe(identity);
-                status["refusal"] = json!(fault);
-                status["unremembered"] = json!(session.unremembered());
-            }
-            State::Legacy { reason, until } => {
-                status["state"] = "legacy".into();
-                status["legacy"] = json!({
-                    "reason": reason,
-                    "cause": reason.to_string(),
-                    "policy": match session.legacy_policy() {
-                        LegacyPolicy::Plain => "plain",
-                        LegacyPolicy::Refuse => "refuse",
-                    },
-                    "looks-again-secs": until.saturating_duration_since(now()).as_secs(),
-                });
-            }
-            State::Refused { refusal, .. } => {
-                status["state"] = "refused".into();
-                status["refusal"] = json!(refusal);
-            }
-            State::NoAnswer { .. } => status["state"] = "no-answer".into(),
-        }
-        if let Some((_, pool)) = &inner.pool {
-            status["tls"] = json!(pool.status());
-        }
-        status
-    }
-}
-
-/// An identity as `zzdot-client` tells about it in JSON: `status` and `resolvers`.
-#[must_use]
-pub fn describe(identity: &KnownIdentity) -> Value {
-    use zzdot_zonegen::keys::key_tag;
-    json!({
-        "name": identity.name,
-        "trust": identity.state,
-        "trust-in-words": identity.state.to_string(),
-        "server-type": identity.server_type,
-        "endpoint": identity.endpoint,
-        "anchor-key-tags": identity.anchor.iter().map(key_tag).collect::<Vec<_>>(),
-        "tlsa": identity.tlsa,
-        "first-seen": identity.first_seen.to_string(),
-        "last-seen": identity.last_seen.to_string(),
-        "signatures-expire": identity.signatures_expire.to_string(),
-    })
-}
-
-/// All resolvers of `store`, as the daemon and the tools tell them.
-#[must_use]
-pub fn describe_all(store: &Store) -> Value {
-    let resolvers = store.identities().into_iter().map(|identity| {
-        let mut told = describe(&identity);
-        told["servers"] = json!(store.servers_of(&identity.name));
-        told
-    });
-    json!({ "resolvers": resolvers.collect::<Vec<_>>() })
-}
-
-fn tell(server: SocketAddr, verdict: &Verdict) {
-    match verdict {
-        Verdict::Upgraded(discovered) => tracing::info!(
-            %server, name = %discovered.name, endpoint = %discovered.endpoint,
-            "the server is upgraded: private from now on"
-        ),
-        Verdict::Legacy { reason } => {
-            tracing::warn!(%server, "the server is not upgraded: {reason}");
-        }
-        Verdict::Refused { refusal } => tracing::error!(
-            %server, reason = refusal.name(), cure = refusal.cure(), "refused: {refusal}"
-        ),
-        Verdict::NoAnswer => tracing::warn!(%server, "the server does not answer"),
-    }
-}
-
-/// Connects or walks at the start, and renews what was validated before it expires; until the
-/// upstream is dropped.
-async fn keep(upstream: Weak<Upstream>) {
-    let mut first = true;
-    loop {
-        let Some(upstream) = upstream.upgrade() else {
-            return;
-        };
-        let Kind::Discovered(discovery) = &upstream.kind else {
-            return;
-        };
-        let (route, refresh) = {
-            let session = &discovery.lock().session;
-            (
-                session.route(now(), UnixTime::now()),
-                session.wants_refresh(now()),
-            )
-        };
-        if refresh || (first && route == Route::AfterWalk) {
-            upstream.begin_walk();
-        } else if first
-            && route == Route::Encrypted
-            && let Some(pool) = discovery.pool()
-        {
-            // How it went is told when somebody asks.
-            let _ = pool.connect(now() + CONNECT_AHEAD).await;
-        }
-        first = false;
-        drop(upstream);
-        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -1,0 +1,82 @@
+//! What `zzdot-client status` and `zzdot-client resolvers` are told.
+
+use serde_json::{Value, json};
+
+use super::discovery::Discovery;
+use super::now;
+use crate::config::LegacyPolicy;
+use crate::session::State;
+use crate::store::Store;
+use crate::trust::KnownIdentity;
+
+/// An identity as `zzdot-client` tells about it in JSON: `status` and `resolvers`.
+#[must_use]
+pub fn describe(identity: &KnownIdentity) -> Value {
+    use zzdot_zonegen::keys::key_tag;
+    json!({
+        "name": identity.name,
+        "trust": identity.state,
+        "trust-in-words": identity.state.to_string(),
+        "server-type": identity.server_type,
+        "endpoint": identity.endpoint,
+        "anchor-key-tags": identity.anchor.iter().map(key_tag).collect::<Vec<_>>(),
+        "tlsa": identity.tlsa,
+        "first-seen": identity.first_seen.to_string(),
+        "last-seen": identity.last_seen.to_string(),
+        "signatures-expire": identity.signatures_expire.to_string(),
+    })
+}
+
+/// All resolvers of `store`, as the daemon and the tools tell them.
+#[must_use]
+pub fn describe_all(store: &Store) -> Value {
+    let resolvers = store.identities().into_iter().map(|identity| {
+        let mut told = describe(&identity);
+        told["servers"] = json!(store.servers_of(&identity.name));
+        told
+    });
+    json!({ "resolvers": resolvers.collect::<Vec<_>>() })
+}
+
+impl Discovery {
+    pub(super) fn status(&self, queries: &Value) -> Value {
+        let inner = self.lock();
+        let session = &inner.session;
+        let mut status = json!({
+            "server": session.server(),
+            "state": "discovering",
+            "walking": session.is_walking(),
+            "queries": queries,
+        });
+        match session.state() {
+            State::Unknown => {}
+            State::Strict { identity, fault } => {
+                status["state"] = "strict".into();
+                status["resolver"] = describe(identity);
+                status["refusal"] = json!(fault);
+                status["unremembered"] = json!(session.unremembered());
+            }
+            State::Legacy { reason, until } => {
+                status["state"] = "legacy".into();
+                status["legacy"] = json!({
+                    "reason": reason,
+                    "cause": reason.to_string(),
+                    "policy": match session.legacy_policy() {
+                        LegacyPolicy::Plain => "plain",
+                        LegacyPolicy::Refuse => "refuse",
+                    },
+                    "looks-again-secs": until.saturating_duration_since(now()).as_secs(),
+                });
+            }
+            State::Refused { refusal, .. } => {
+                status["state"] = "refused".into();
+                status["refusal"] = json!(refusal);
+            }
+            State::NoAnswer { .. } => status["state"] = "no-answer".into(),
+        }
+        if let Some((_, pool)) = &inner.pool {
+            status["tls"] = json!(pool.status());
+        }
+        status
+    }
+}
