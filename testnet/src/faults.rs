@@ -5,6 +5,9 @@
 //! of threads is walked through as completely as one that has a single thread. (`strace --inject` counts for each
 //! thread and each system call apart, and would pass over points of the former.)
 //!
+//! The tests that walk (`durability_*`) inject some 2,900 faults; each asserts a least number of its own, and these
+//! come to more than 2,000.
+//!
 //! | [`Kind`] | happens at |
 //! |---|---|
 //! | `Kill` | SIGKILL before a call that changes something |
@@ -184,6 +187,13 @@ impl Traced {
     #[must_use]
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds some arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 

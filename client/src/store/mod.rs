@@ -113,7 +113,7 @@ impl From<StoreError> for Failure {
             StoreError::Unreadable { .. }
             | StoreError::Disagree { .. }
             | StoreError::Outdated { .. } => failure.with_hint(
-                "nothing was changed. Restore snapshot.json from a backup; or, to trust every \
+                "nothing was changed. Restore the whole folder from a backup; or, to trust every \
                  resolver anew, move the folder away yourself",
             ),
             StoreError::Unsafe { .. } | StoreError::Io { .. } => failure,
