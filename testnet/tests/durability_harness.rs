@@ -28,6 +28,16 @@ for name in 'abcd':
 write('e')
 ";
 
+/// Says when it may be ended, and how it was.
+const DAEMON: &str = "
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print('ready', flush=True)
+signal.sigwait({signal.SIGTERM})
+print('bye')
+sys.exit(7)
+";
+
 struct Lab {
     folder: TempDir,
 }
@@ -166,9 +176,9 @@ fn an_error_happens_once_or_from_then_on_and_what_failed_was_not_done() {
 #[test]
 fn a_daemon_is_stopped_once_it_says_that_it_is_ready() {
     let lab = Lab::new();
-    let outcome = Traced::new(Path::new("/bin/sh"), &lab.path())
+    let outcome = Traced::new(Path::new(PYTHON), &lab.path())
         .arg("-c")
-        .arg("trap 'echo bye; exit 7' TERM; echo ready; while :; do read -r none </dev/zero; done")
+        .arg(DAEMON)
         .stop_at("ready")
         .run(None)
         .unwrap();

@@ -22,7 +22,7 @@ use super::snapshot::Damage;
 
 /// A healthy disk needs milliseconds. After a failed write sled 0.34 at times waits for one that
 /// nobody will make.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const CACHE_BYTES: u64 = 1024 * 1024;
 const DIGEST_BYTES: usize = 32;
