@@ -6,7 +6,8 @@
 //!
 //! - over the limit of one address, one of its own connections;
 //! - over the limit of all, one of the network that holds most (an IPv4 address, an IPv6 /64: a
-//!   host can pick any number of addresses in its own);
+//!   host can pick any number of addresses in its own); where even that one holds few, which says
+//!   nothing about anybody, one of all;
 //! - in there, the one with the lowest [standing](Standing): connections that asked nothing go
 //!   before those that asked a little, those before the ones that have long been useful, and
 //!   among equals the one that has been quiet for longest. A flood so evicts itself, and a good
@@ -23,6 +24,12 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+/// Connections that a well-meaning host has at the same time: the old one, the new one that is to
+/// follow it, a second program's. Holding no more is no reason to go before others.
+const FEW: usize = 8;
+/// The part of all places, as a divisor, above which a number is not few however small it is.
+const FEW_OF_ALL: usize = 64;
+
 /// Every connection that is open.
 #[derive(Debug)]
 pub(super) struct Crowd {
@@ -36,6 +43,8 @@ pub(super) struct Crowd {
 struct Members {
     all: usize,
     by_network: HashMap<IpAddr, Vec<Arc<Member>>>,
+    /// Who holds no more than this is like everybody else.
+    few: usize,
 }
 
 #[derive(Debug)]
@@ -75,7 +84,10 @@ impl Crowd {
             all: all.max(1),
             per_address: per_address.max(1),
             start,
-            members: Mutex::default(),
+            members: Mutex::new(Members {
+                few: FEW.min(all / FEW_OF_ALL),
+                ..Members::default()
+            }),
         })
     }
 
@@ -147,14 +159,15 @@ impl Members {
     }
 
     fn evict_from_the_largest(&mut self) {
-        let largest = self
+        let most = self.by_network.values().map(Vec::len).max().unwrap_or(0);
+        let lowest = self
             .by_network
-            .iter()
-            .max_by_key(|(_, members)| members.len())
-            .map(|(network, _)| *network);
-        if let Some(network) = largest {
-            self.evict(network, |_| true);
-        }
+            .values()
+            .filter(|members| members.len() == most || most <= self.few)
+            .flatten()
+            .min_by_key(|member| member.standing())
+            .map(Arc::clone);
+        self.tell_to_go(lowest);
     }
 
     fn evict(&mut self, network: IpAddr, eligible: impl Fn(&Member) -> bool) {
@@ -166,7 +179,11 @@ impl Members {
             .filter(|member| eligible(member))
             .min_by_key(|member| member.standing())
             .map(Arc::clone);
-        if let Some(member) = lowest {
+        self.tell_to_go(lowest);
+    }
+
+    fn tell_to_go(&mut self, member: Option<Arc<Member>>) {
+        if let Some(member) = member {
             member.evicted.notify_one();
             // Its place is free at once: whoever comes next finds it gone.
             self.remove(&member);
@@ -226,7 +243,7 @@ impl Drop for Place {
 }
 
 /// The network that an address's owner can take others from: itself, or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
@@ -282,6 +299,29 @@ mod tests {
         assert_eq!(crowded, Some(Crowded::All));
         assert!(!told_to_go(&small).await);
         assert!(told_to_go(&flood[0]).await);
+    }
+
+    #[tokio::test]
+    async fn a_host_with_two_connections_outlives_a_flood_of_hosts_with_one_each() {
+        let start = Instant::now();
+        let crowd = Crowd::new(512, 10, start);
+        let (old, _) = crowd.admit(address("192.168.1.1"), start);
+        old.answered(start);
+        let mut flood = Vec::new();
+        for host in 0..1000_u32 {
+            let now = start + Duration::from_secs(1 + u64::from(host));
+            let source = std::net::Ipv4Addr::from(0x0a00_0000 + host);
+            flood.push(crowd.admit(source.into(), now).0);
+            let (new, _) = crowd.admit(address("192.168.1.1"), now);
+            flood.push(
+                crowd
+                    .admit(std::net::Ipv4Addr::from(0x0b00_0000 + host).into(), now)
+                    .0,
+            );
+            assert!(!told_to_go(&new).await, "new connection, {host} hosts");
+        }
+        assert!(!told_to_go(&old).await);
+        assert!(crowd.len() <= 512);
     }
 
     #[tokio::test]
