@@ -6,6 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::crowd::network;
+
+/// The part of the free places, as a divisor, that one address may hold when places are scarce.
+const PART_OF_THE_REST: usize = 8;
+/// Places that an address may hold however scarce they are: a stub asks for A and AAAA at the same
+/// time, for two programs.
+const FEW: usize = 4;
+
 /// Room for queries that wait for the source of answers. A [`Permit`] is a place in it.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -44,14 +52,24 @@ impl Flight {
         })
     }
 
-    /// Takes a place for a query from `address`.
+    /// Takes a place for a query from `address`. Once more than half of all are taken, nobody takes
+    /// more than a part of those that are left: however many greedy ones there are, some are left
+    /// for who asks little.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
         let mut taken = self.taken();
         if taken.all >= self.all {
             return Err(Full::All);
         }
-        let own = taken.by_address.get(&address).copied().unwrap_or(0);
-        if own >= self.per_address {
+        let own = taken
+            .by_address
+            .get(&network(address))
+            .copied()
+            .unwrap_or(0);
+        let share = match taken.all > self.all / 2 {
+            true => ((self.all - taken.all) / PART_OF_THE_REST).max(FEW),
+            false => self.per_address,
+        };
+        if own >= share.min(self.per_address) {
             return Err(Full::Address);
         }
         Ok(self.take(&mut taken, address))
@@ -74,6 +92,7 @@ impl Flight {
     }
 
     fn take(self: &Arc<Self>, taken: &mut Taken, address: IpAddr) -> Permit {
+        let address = network(address);
         taken.all += 1;
         *taken.by_address.entry(address).or_default() += 1;
         Permit {
@@ -118,6 +137,31 @@ mod tests {
         drop(first);
         let _again = flight.enter(one).unwrap();
         assert_eq!(flight.len(), 3);
+    }
+
+    #[test]
+    fn hosts_that_take_all_they_can_leave_places_for_one_that_asks_little() {
+        let flight = Flight::new(1000, 500);
+        let mut taken = Vec::new();
+        for host in 0..20 {
+            let greedy = [192, 0, 2, host].into();
+            taken.extend(std::iter::from_fn(|| flight.enter(greedy).ok()));
+        }
+        let modest = [198, 51, 100, 1].into();
+        for _ in 0..FEW {
+            taken.push(flight.enter(modest).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_host_with_many_ipv6_addresses_has_the_room_of_one() {
+        let flight = Flight::new(10, 2);
+        let of_host = |host: u16| ["2001:db8::1", "2001:db8::2", "2001:db8::3"][usize::from(host)];
+        let permits: Vec<_> = (0..3)
+            .map(|host| flight.enter(of_host(host).parse().unwrap()))
+            .collect();
+        assert_eq!(*permits[2].as_ref().unwrap_err(), Full::Address);
+        assert!(flight.enter("2001:db8:0:1::1".parse().unwrap()).is_ok());
     }
 
     #[test]
