@@ -6,7 +6,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     net::TcpStream,
     sync::watch,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -24,6 +24,10 @@ use crate::{
     counters::Event,
     resolve::ResolveError,
 };
+
+/// Queries that a connection takes before all others that are ready have had their turn: one that
+/// asks without end, and is answered out of our own zones, else holds a thread for itself.
+const QUERIES_A_TURN: usize = 8;
 
 /// Who is at the other end.
 pub(super) struct Peer {
@@ -113,6 +117,8 @@ struct Conversation {
     asked_anything: bool,
     /// Reading paused, for this reason.
     paused: Option<Event>,
+    /// Queries taken since it last was the others' turn.
+    taken_in_turn: usize,
 }
 
 impl Conversation {
@@ -130,6 +136,7 @@ impl Conversation {
             active: Instant::now(),
             asked_anything: false,
             paused: None,
+            taken_in_turn: 0,
         }
     }
 
@@ -146,14 +153,15 @@ impl Conversation {
         let timer = sleep_until(Instant::now());
         tokio::pin!(timer);
         loop {
-            if (self.finished || draining) && self.is_quiet() {
+            let others_turn = !draining && self.taken_in_turn >= QUERIES_A_TURN;
+            if (self.finished && !others_turn || draining) && self.is_quiet() {
                 return End::Served;
             }
             let (deadline, limit) = self.deadline();
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
-            let may_read = !self.finished && !draining && self.paused.is_none();
+            let may_read = !self.finished && !draining && self.paused.is_none() && !others_turn;
             let must_write = self.unflushed_since.is_some() || !self.outgoing.unsent().is_empty();
             tokio::select! {
                 // Answers before questions: a peer that only asks is slowed by its own answers.
@@ -175,6 +183,10 @@ impl Conversation {
                     if !draining {
                         self.take_queries();
                     }
+                }
+                () = yield_now(), if others_turn => {
+                    self.taken_in_turn = 0;
+                    self.take_queries();
                 }
                 read = reader.read_buf(self.frames.buffer()), if may_read => match read {
                     Ok(0) => {
@@ -211,6 +223,9 @@ impl Conversation {
                 self.reading_since = None;
                 return;
             }
+            if self.taken_in_turn >= QUERIES_A_TURN {
+                return;
+            }
             let asker = Asker {
                 address: self.peer.address,
                 transport: self.peer.transport,
@@ -233,6 +248,7 @@ impl Conversation {
             self.active = Instant::now();
             self.asked_anything = true;
             self.reading_since = None;
+            self.taken_in_turn += 1;
             match outcome {
                 Outcome::Reply(answer) => self.send(&answer),
                 Outcome::Ask(pending) => self.ask(pending),
