@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -13,21 +13,27 @@ use crate::resolve::ResolveError;
 /// What an exchange came to, for everybody who waits for it.
 type Outcome = Result<Arc<[u8]>, ResolveError>;
 
-/// What is asked, and where its outcome will be told.
-type Exchanges = Arc<Mutex<HashMap<Vec<u8>, watch::Receiver<Option<Outcome>>>>>;
+/// Different questions in flight at the same time. It is above what the front lets through (its
+/// limits `udp-queries`, `stream-queries` and `connections`), so that it is there that somebody who
+/// asks too much is told apart from the others.
+const MAX_IN_FLIGHT: usize = 32_768;
 
-/// Different questions in flight at the same time.
-const MAX_IN_FLIGHT: usize = 4_096;
+/// Where the outcome of an exchange is told.
+type Tell = Arc<watch::Sender<Option<Outcome>>>;
+
+/// What is asked, and where its outcome will be told.
+type Exchanges = Mutex<HashMap<Vec<u8>, Tell>>;
 
 /// The exchanges under way, by what is asked.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    exchanges: Exchanges,
+    exchanges: Arc<Exchanges>,
 }
 
 impl InFlight {
     /// Waits for the exchange of `key`, starting it when nobody has. It runs in a task of its own,
-    /// so that an asker who goes away takes nothing from the others.
+    /// so that an asker who goes away takes nothing from the others; it ends with the last of them,
+    /// so that nobody is left at work for connections that are gone.
     pub(super) async fn share<F>(
         &self,
         key: Vec<u8>,
@@ -49,10 +55,7 @@ impl InFlight {
 
     /// How many exchanges are under way.
     pub(super) fn len(&self) -> usize {
-        self.exchanges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        lock(&self.exchanges).len()
     }
 
     fn join_or_start<F>(
@@ -63,26 +66,34 @@ impl InFlight {
     where
         F: Future<Output = Result<Vec<u8>, ResolveError>> + Send + 'static,
     {
-        let mut exchanges = self
-            .exchanges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = exchanges.get(&key) {
-            return Ok(waiting.clone());
+        let mut exchanges = lock(&self.exchanges);
+        if let Some(tell) = exchanges.get(&key) {
+            return Ok(tell.subscribe());
         }
         if exchanges.len() >= MAX_IN_FLIGHT {
             return Err(ResolveError::Overloaded);
         }
         let (tell, waiting) = watch::channel(None);
-        exchanges.insert(key.clone(), waiting.clone());
+        let tell = Arc::new(tell);
+        exchanges.insert(key.clone(), Arc::clone(&tell));
         drop(exchanges);
         let entry = Entry {
             exchanges: self.exchanges.clone(),
             key,
+            tell,
         };
         let work = exchange();
         tokio::spawn(async move {
-            let outcome = work.await.map(Arc::from);
+            tokio::pin!(work);
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut work => break outcome.map(Arc::from),
+                    () = entry.tell.closed() => if entry.leave_if_alone() {
+                        return;
+                    },
+                }
+            };
+            let tell = Arc::clone(&entry.tell);
             // Out of the map first: who asks from now on gets an answer of his own time.
             drop(entry);
             tell.send_replace(Some(outcome));
@@ -93,17 +104,38 @@ impl InFlight {
 
 /// Takes its exchange out of the map, however the exchange ends.
 struct Entry {
-    exchanges: Exchanges,
+    exchanges: Arc<Exchanges>,
     key: Vec<u8>,
+    tell: Tell,
+}
+
+impl Entry {
+    /// Leaves the map where nobody waits any more; true when it did. Nobody can join meanwhile.
+    fn leave_if_alone(&self) -> bool {
+        let mut exchanges = lock(&self.exchanges);
+        let alone = self.tell.receiver_count() == 0;
+        if alone {
+            exchanges.remove(&self.key);
+        }
+        alone
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.exchanges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        let mut exchanges = lock(&self.exchanges);
+        // After it left, the same may have been asked anew.
+        if exchanges
+            .get(&self.key)
+            .is_some_and(|tell| Arc::ptr_eq(tell, &self.tell))
+        {
+            exchanges.remove(&self.key);
+        }
     }
+}
+
+fn lock(exchanges: &Exchanges) -> MutexGuard<'_, HashMap<Vec<u8>, Tell>> {
+    exchanges.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -146,14 +178,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_exchange_ends_when_the_last_who_asked_is_gone() {
+        let in_flight = Arc::new(InFlight::default());
+        let ask = || {
+            let in_flight = in_flight.clone();
+            tokio::spawn(async move {
+                let never = std::future::pending::<Result<Vec<u8>, ResolveError>>;
+                in_flight.share(b"question".to_vec(), never).await
+            })
+        };
+        let (first, second) = (ask(), ask());
+        while in_flight.len() == 0 {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert_eq!(in_flight.len(), 1);
+        second.abort();
+        while in_flight.len() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // And what is asked anew is answered.
+        let answer = in_flight.share(b"question".to_vec(), || async { Ok(b"answer".to_vec()) });
+        assert_eq!(answer.await.unwrap(), b"answer");
+    }
+
+    #[tokio::test]
     async fn no_more_than_so_many_are_in_flight() {
         let in_flight = InFlight::default();
-        for n in 0..MAX_IN_FLIGHT {
-            let key = n.to_be_bytes().to_vec();
-            in_flight
-                .join_or_start(key, std::future::pending::<Result<Vec<u8>, ResolveError>>)
-                .unwrap();
-        }
+        let _waiting: Vec<_> = (0..MAX_IN_FLIGHT)
+            .map(|n| {
+                let key = n.to_be_bytes().to_vec();
+                in_flight
+                    .join_or_start(key, std::future::pending::<Result<Vec<u8>, ResolveError>>)
+                    .unwrap()
+            })
+            .collect();
         let refused = in_flight
             .share(b"one more".to_vec(), || async { Ok(Vec::new()) })
             .await;
