@@ -16,6 +16,7 @@ pub mod capture;
 pub mod command;
 pub mod faults;
 mod host;
+pub mod hostile;
 pub mod http;
 pub mod internet;
 mod lab;
