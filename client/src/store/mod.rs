@@ -10,18 +10,16 @@
 
 mod content;
 mod database;
+mod folder;
 mod lock;
 mod marker;
 mod snapshot;
 
-use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::unistd::Uid;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::durable;
 use zzdot_zonegen::exit::{Exit, Failure};
@@ -32,6 +30,7 @@ pub use content::Binding;
 use crate::trust::KnownIdentity;
 use content::Content;
 use database::Database;
+use folder::{check_folder, copy_folder, is_absent, put_aside, remove_folder};
 use lock::Lock;
 use snapshot::Damage;
 
@@ -44,9 +43,6 @@ pub const MARKER_FILE: &str = "acknowledged";
 
 /// What the database is read in where it is the only copy.
 const COPY_EXTENSION: &str = "copy";
-
-/// Damaged copies that are kept, the oldest of them.
-const KEPT_ASIDE: u32 = 8;
 
 /// Why there is no store, or why it does not change.
 #[derive(Debug, thiserror::Error)]
@@ -348,11 +344,6 @@ impl Store {
     }
 }
 
-/// Whether there is nothing. What cannot be looked at is there.
-fn is_absent(path: &Path) -> bool {
-    matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
-}
-
 type Read = Result<Option<Content>, Damage>;
 
 fn open_and_read(path: &Path) -> (Option<Database>, Read) {
@@ -378,27 +369,6 @@ fn read_in_copy(path: &Path) -> Read {
     // The next time, if not now.
     let _ = remove_folder(&copy);
     content
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Whether `content` is as new as what was acknowledged. Where that is not known, the snapshot is
@@ -472,43 +442,6 @@ fn damage_as_io(path: &Path, damage: Damage) -> StoreError {
             Damage::Broken(reason) => io::Error::other(reason),
         },
     }
-}
-
-/// Nobody but the owner may change what is trusted. (Reading it is harmless.)
-fn check_folder(folder: &Path) -> Result<(), StoreError> {
-    const WRITABLE_BY_OTHERS: u32 = 0o022;
-    let meta = fs::metadata(folder).map_err(|source| StoreError::Io {
-        path: folder.to_owned(),
-        source,
-    })?;
-    let reason = if meta.uid() != 0 && meta.uid() != Uid::effective().as_raw() {
-        format!("belongs to user {}", meta.uid())
-    } else if meta.mode() & WRITABLE_BY_OTHERS != 0 {
-        let mode = meta.mode() & 0o7777;
-        format!("has mode {mode:04o}: others may write to it (chmod 0700)")
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::Unsafe {
-        folder: folder.to_owned(),
-        reason,
-    })
-}
-
-/// Keeps a damaged copy for whoever wants to look at it, under the first free number.
-fn put_aside(path: &Path) -> io::Result<()> {
-    let numbered = |number: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".damaged.{number}"));
-        PathBuf::from(name)
-    };
-    let free = (1..=KEPT_ASIDE).find(|number| numbered(*number).symlink_metadata().is_err());
-    match free {
-        Some(number) => fs::rename(path, numbered(number))?,
-        None if path.is_dir() => fs::remove_dir_all(path)?,
-        None => fs::remove_file(path)?,
-    }
-    durable::sync_folder(durable::parent(path))
 }
 
 #[cfg(test)]
