@@ -12,7 +12,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::Limits;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 /// Octets of datagrams that may wait to be read: some milliseconds of a burst. Best effort, the
 /// kernel caps it at `net.core.rmem_max`.
 const UDP_BUFFER_BYTES: usize = 1 << 20;
