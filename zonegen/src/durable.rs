@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use thiserror::Error;
 
@@ -102,6 +103,13 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
 /// Makes the names in a folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Takes the folder for this process alone, until the guard is dropped or the process ends in
+/// whatever way. Who comes second gets `WouldBlock`.
+pub fn lock_folder(folder: &Path) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(folder)?, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, errno)| io::Error::from(errno))
 }
 
 /// Checks that a file or folder is ours (or root's) alone: no bit for group or others.

@@ -208,19 +208,16 @@ impl IdentityError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Name(_) => Exit::Usage,
-            Self::Missing(_)
-            | Self::Malformed { .. }
-            | Self::Mismatch { .. }
-            | Self::Privacy(
-                PrivacyError::Owner { .. } | PrivacyError::Mode { .. } | PrivacyError::Kind { .. },
-            ) => Exit::Distrust,
-            Self::Exists(_)
-            | Self::NotFound(_)
-            | Self::Unreadable { .. }
-            | Self::Privacy(PrivacyError::Unreadable { .. })
-            | Self::Unwritable { .. }
-            | Self::Key(_)
-            | Self::Certificate(_) => Exit::CannotRun,
+            _ => Exit::CannotRun,
+        }
+    }
+
+    /// Whether there is an identity and it is not whole, not private, or not of one piece.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing(_) | Self::Malformed { .. } | Self::Mismatch { .. } => true,
+            Self::Privacy(error) => !matches!(error, PrivacyError::Unreadable { .. }),
+            _ => false,
         }
     }
 }

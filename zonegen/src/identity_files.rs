@@ -9,7 +9,7 @@
 //! | `anchor-standby.pem` | stand-by KSK; may be kept off the machine |
 //! | `*.dnskey` | the public half of the key of the same name, as a DNSKEY record |
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,10 @@ use data_encoding::BASE64;
 use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::dnssec::{PublicKey, PublicKeyBuf};
 use hickory_proto::rr::Name;
-use nix::fcntl::{Flock, FlockArg};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use crate::certificate::{Certificate, CertificateError};
-use crate::durable::{self, check_private, create_exclusive, sync_folder};
+use crate::durable::{self, check_private, create_exclusive, lock_folder, sync_folder};
 use crate::identity::{Identity, IdentityError, ZoneKeys};
 use crate::keys::{ALGORITHM, KSK_FLAGS, ZSK_FLAGS, ZoneKey, is_p256};
 use crate::name::ResolverName;
@@ -65,7 +64,7 @@ pub(crate) fn write(identity: &Identity, dir: &Path) -> Result<(), IdentityError
         .tempdir_in(parent)
         .map_err(|error| unwritable(parent, error))?;
     // Held while the folder is being filled, so that nobody else sweeps it away.
-    let _lock = lock(building.path()).map_err(|error| unwritable(building.path(), error))?;
+    let _lock = lock_folder(building.path()).map_err(|error| unwritable(building.path(), error))?;
     for (file, contents) in contents(identity) {
         let path = building.path().join(file);
         create_exclusive(&path, contents.as_bytes(), 0o600)
@@ -316,17 +315,12 @@ fn sweep(parent: &Path, prefix: &str) {
         let ours = entry.file_name().to_string_lossy().starts_with(prefix);
         if ours
             && check_private(&entry.path()).is_ok()
-            && let Ok(_lock) = lock(&entry.path())
+            && let Ok(_lock) = lock_folder(&entry.path())
         {
             // It stays when it cannot be removed: it is in nobody's way, and private.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-}
-
-fn lock(folder: &Path) -> io::Result<Flock<File>> {
-    Flock::lock(File::open(folder)?, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, errno)| io::Error::from(errno))
 }
 
 #[cfg(test)]

@@ -1,20 +1,29 @@
 //! What must only ever rise from one publication to the next, kept across restarts.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
+use nix::fcntl::Flock;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::{UnixTime, build_date};
 use crate::durable;
+use crate::exit::{Exit, Failure};
 
 /// How far signatures are back-dated, for clients whose clock is behind.
 pub const BACK_DATED: Duration = Duration::from_secs(3600);
+
+/// How long a turn is waited for: far longer than a stamp takes to be made and saved.
+pub const TURN: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the turn has come.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The file's name within the identity's folder.
 pub const STATE_FILE: &str = "publication.state";
@@ -82,9 +91,45 @@ pub enum StateError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process makes a stamp of the same identity, and does not end.
+    #[error("{}: another process is publishing the identity", folder.display())]
+    InUse {
+        /// The identity's folder.
+        folder: PathBuf,
+    },
     /// The clock cannot be right.
     #[error(transparent)]
     Clock(#[from] ClockBelowFloor),
+}
+
+impl StateError {
+    /// What the operator can do about it.
+    pub fn cure(&self) -> String {
+        match self {
+            Self::Clock(_) => {
+                format!("set the clock; where it was ahead by mistake, remove {STATE_FILE}")
+            }
+            Self::Malformed { path, .. } => format!(
+                "with the clock right, remove {}: serials follow the time",
+                path.display()
+            ),
+            Self::Unreadable { path, .. } => {
+                format!("let the user who serves read {}", path.display())
+            }
+            Self::Unwritable { path, .. } => format!(
+                "make room, and let the user who serves write to {}",
+                durable::parent(path).display()
+            ),
+            Self::InUse { .. } => "try again when the other process has ended".to_owned(),
+        }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        // None of these is a matter of trust: the identity is whole.
+        Self::new(Exit::CannotRun, error.to_string()).with_hint(error.cure())
+    }
 }
 
 impl Stamp {
@@ -120,8 +165,10 @@ impl Stamp {
     }
 
     /// Makes the next stamp of the identity in `dir` and saves it. Saved first, used after: a
-    /// crash in between skips a serial and never repeats one.
+    /// crash in between skips a serial and never repeats one. Two processes take turns: one that
+    /// has to wait longer than [`TURN`] gives up.
     pub fn advance(dir: &Path, now: UnixTime) -> Result<Self, StateError> {
+        let _turn = take_turn(dir)?;
         let previous = Self::load(dir)?;
         let next = Self::next(previous.as_ref(), now)?;
         next.save(dir)?;
@@ -164,6 +211,28 @@ impl Stamp {
     fn checksum(&self) -> String {
         let text = serde_json::to_vec(self).expect("numbers become JSON");
         HEXLOWER.encode(digest(&SHA256, &text).as_ref())
+    }
+}
+
+/// Waits until no other process makes a stamp of the identity in `dir`.
+fn take_turn(dir: &Path) -> Result<Flock<File>, StateError> {
+    let started = Instant::now();
+    loop {
+        match durable::lock_folder(dir) {
+            Ok(turn) => return Ok(turn),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Err(StateError::Unreadable {
+                    path: dir.join(STATE_FILE),
+                    source: error,
+                });
+            }
+            Err(_) if started.elapsed() >= TURN => {
+                return Err(StateError::InUse {
+                    folder: dir.to_owned(),
+                });
+            }
+            Err(_) => thread::sleep(LOOK_EVERY),
+        }
     }
 }
 
@@ -218,6 +287,42 @@ mod tests {
         assert_eq!(later_serial(u32::MAX, u32::MAX), 0);
         assert_eq!(later_serial(5, 3), 6);
         assert_eq!(later_serial(3, 5), 5);
+    }
+
+    #[test]
+    fn stamps_made_at_the_same_moment_never_share_a_serial() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(8);
+        let mut serials: Vec<u32> = thread::scope(|scope| {
+            let makers: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        let now = UnixTime(4_000_000_000);
+                        [(); 5].map(|()| Stamp::advance(folder.path(), now).unwrap().serial)
+                    })
+                })
+                .collect();
+            let made = makers.into_iter().flat_map(|maker| maker.join().unwrap());
+            made.collect()
+        });
+        serials.sort_unstable();
+        serials.dedup();
+        assert_eq!(serials.len(), 40);
+    }
+
+    #[test]
+    fn whoever_holds_the_folder_for_long_is_told_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = durable::lock_folder(folder.path()).unwrap();
+        let now = UnixTime(4_000_000_000);
+        assert!(matches!(
+            Stamp::advance(folder.path(), now),
+            Err(StateError::InUse { .. })
+        ));
+        assert!(Stamp::load(folder.path()).unwrap().is_none());
+        drop(held);
+        Stamp::advance(folder.path(), now).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use data_encoding::{BASE64, HEXLOWER};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
 use crate::keys::{ds, key_tag};
@@ -11,11 +11,12 @@ use crate::master_file::rdata_text;
 use crate::name::ResolverName;
 use crate::owners::anchor_zone;
 use crate::publication::Stamp;
+use crate::trust_anchor::trust_anchor_text;
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData};
 use hickory_proto::rr::RData;
 
 /// What is public about an identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Summary {
     /// The resolver's name, without the final dot.
@@ -30,14 +31,16 @@ pub struct Summary {
     pub standby_key_present: bool,
     /// The last publication, if there was one.
     pub publication: Option<Publication>,
+    /// The trust anchor in master-file form, see [`trust_anchor_text`].
+    pub trust_anchor_text: String,
 }
 
 /// One key of the trust anchor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Anchor {
-    /// `active` or `standby`.
-    pub role: &'static str,
+    /// What it is for.
+    pub role: Role,
     /// The key tag.
     pub key_tag: u16,
     /// The record data of the DNSKEY.
@@ -46,8 +49,18 @@ pub struct Anchor {
     pub ds: String,
 }
 
+/// What a key of the trust anchor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It signs today.
+    Active,
+    /// It will sign when the active one no longer may.
+    Standby,
+}
+
 /// The last publication.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Publication {
     /// The SOA serial of both zones.
@@ -61,7 +74,7 @@ pub struct Publication {
 impl Summary {
     /// Sums up an identity and its last publication.
     pub fn new(identity: &Identity, stamp: Option<&Stamp>) -> Self {
-        let roles = ["active", "standby"];
+        let roles = [Role::Active, Role::Standby];
         let keys = identity.trust_anchor();
         Self {
             name: identity.name().clone(),
@@ -70,7 +83,7 @@ impl Summary {
             trust_anchor: roles
                 .iter()
                 .zip(&keys)
-                .map(|(role, key)| anchor(role, key))
+                .map(|(role, key)| anchor(*role, key))
                 .collect(),
             standby_key_present: identity.standby_key().is_some(),
             publication: stamp.map(|stamp| Publication {
@@ -78,6 +91,7 @@ impl Summary {
                 inception: stamp.inception.to_string(),
                 made: stamp.made.to_string(),
             }),
+            trust_anchor_text: trust_anchor_text(identity),
         }
     }
 
@@ -113,7 +127,16 @@ impl fmt::Display for Summary {
     }
 }
 
-fn anchor(role: &'static str, key: &DNSKEY) -> Anchor {
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+        })
+    }
+}
+
+fn anchor(role: Role, key: &DNSKEY) -> Anchor {
     let text = |data| rdata_text(&RData::DNSSEC(data));
     Anchor {
         role,

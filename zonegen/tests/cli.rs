@@ -80,11 +80,16 @@ fn each_failure_has_its_exit_code_and_tells_why_on_standard_error() {
         ),
         (
             "show empty",
-            4,
+            3,
             "zzdot-zonegen: empty/name: is missing, the identity is incomplete\nzzdot-zonegen: hint: ",
         ),
         (
             "show open",
+            3,
+            "zzdot-zonegen: open: has mode 0755, must be 0700\nzzdot-zonegen: hint: chmod 0700 open",
+        ),
+        (
+            "verify open",
             4,
             "zzdot-zonegen: open: has mode 0755, must be 0700\nzzdot-zonegen: hint: chmod 0700 open",
         ),

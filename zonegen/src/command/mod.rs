@@ -15,7 +15,7 @@ use crate::durable;
 use crate::exit::{Exit, Failure};
 use crate::export::ExportedFile;
 use crate::identity::Identity;
-use crate::publication::{Stamp, StateError};
+use crate::publication::Stamp;
 use crate::publish::{PublishError, Published, publish};
 use crate::zone::{Publication, ServerType};
 
@@ -102,29 +102,6 @@ impl Service {
     ) -> Result<Published, Failure> {
         let stamp = Stamp::advance(dir, now)?;
         Ok(publish(identity, &self.publication(), &stamp)?)
-    }
-}
-
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
-        let (exit, hint) = match &error {
-            StateError::Clock(_) => (
-                Exit::CannotRun,
-                Some("set the clock; where it was ahead by mistake, remove publication.state"),
-            ),
-            StateError::Malformed { .. } => (
-                Exit::Distrust,
-                Some("with the clock right, the file may be removed: serials follow the time"),
-            ),
-            StateError::Unreadable { .. } | StateError::Unwritable { .. } => {
-                (Exit::CannotRun, None)
-            }
-        };
-        Self {
-            exit,
-            message: error.to_string(),
-            hint: hint.map(str::to_owned),
-        }
     }
 }
 

@@ -86,6 +86,7 @@ fn the_json_of_show_has_its_promised_fields() {
         "trust-anchor",
         "standby-key-present",
         "publication",
+        "trust-anchor-text",
     ];
     assert_eq!(fields, expected);
     assert_eq!(json["trust-anchor"][0]["role"], "active");
@@ -272,7 +273,13 @@ fn an_identity_that_others_can_read_is_refused_with_the_cure() {
     lab.run("new @id").unwrap();
     let key = lab.path("id").join("tls-key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    let failure = lab.refuse("show @id");
-    assert_eq!(failure.exit, Exit::Distrust);
-    assert_eq!(failure.hint, Some(format!("chmod 0600 {}", key.display())));
+    for (line, exit) in [
+        ("show @id", Exit::CannotRun),
+        ("zones @id --out @z --address ::1", Exit::CannotRun),
+        ("verify @id", Exit::Distrust),
+    ] {
+        let failure = lab.refuse(line);
+        assert_eq!(failure.exit, exit, "{line}");
+        assert_eq!(failure.hint, Some(format!("chmod 0600 {}", key.display())));
+    }
 }

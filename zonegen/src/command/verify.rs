@@ -32,7 +32,17 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, env: &mut Env<'_>) -> Result<(), Failure> {
-        let identity = Identity::load(&self.dir)?;
+        let identity = Identity::load(&self.dir).map_err(|error| {
+            // What elsewhere keeps a command from running is here the verdict that was asked for.
+            let exit = match error.is_damage() {
+                true => Exit::Distrust,
+                false => error.exit(),
+            };
+            Failure {
+                exit,
+                ..Failure::from(error)
+            }
+        })?;
         print(
             env,
             &format!("{}: the identity is whole\n", identity.name()),

@@ -82,7 +82,7 @@ fn leftovers_of_a_crash_are_swept_unless_somebody_is_still_building() {
         durable::create_folders(folder).unwrap();
         create_exclusive(&folder.join(TLS_KEY), b"secret", 0o600).unwrap();
     }
-    let _lock = lock(&busy).unwrap();
+    let _lock = lock_folder(&busy).unwrap();
     lab.create().unwrap();
     assert!(!leftover.exists());
     assert!(busy.join(TLS_KEY).exists());
