@@ -9,10 +9,12 @@ use zzdot_zonegen::{
     clock::UnixTime,
     exit::{Exit, Failure},
     identity::Identity,
+    owners,
+    summary::Summary,
 };
 
 use crate::{
-    answer::{LocalZones, Responder, access::AccessList, cookie::Secret},
+    answer::{LocalZones, Responder, cookie::Secret},
     config::Config,
     counters::Counters,
     error,
@@ -32,11 +34,20 @@ pub struct Appliance {
     last_reload: Option<Reload>,
 }
 
+/// Why the configuration is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// Somebody wants it.
+    Signal,
+    /// The host has other addresses or name servers; tried every minute until it works.
+    Host,
+}
+
 /// What became of the last reload.
 #[derive(Debug, Clone)]
 struct Reload {
     at: UnixTime,
-    error: Option<String>,
+    error: Option<Failure>,
     needs_restart: Vec<&'static str>,
 }
 
@@ -58,11 +69,14 @@ impl Appliance {
         let responder = Arc::new(Responder::new(
             source,
             Secret(random()?),
-            config.limits.idle,
             Arc::new(Counters::default()),
         ));
-        responder.replace_access(AccessList::new(config.allow.clone()));
+        responder.replace_access(config.access.clone());
         responder.replace_private_suffixes(&[identity.name().suffix()]);
+        responder.reserve(vec![
+            identity.name().as_name().clone(),
+            owners::anchor_zone(),
+        ]);
         let mut publisher = Publisher::new(identity, dir);
         renew(&mut publisher, &responder, &config);
         let front = Front::start(
@@ -109,17 +123,24 @@ impl Appliance {
 
     /// Changes to `config` without dropping a connection. On an error everything is as before, and
     /// false is given back.
-    pub fn reload(&mut self, config: Result<Config, Failure>) -> bool {
+    pub fn reload(&mut self, config: Result<Config, Failure>, trigger: Trigger) -> bool {
         let applied = config.and_then(|config| self.apply(config));
         let reload = Reload {
             at: UnixTime::now(),
             needs_restart: applied.as_ref().cloned().unwrap_or_default(),
-            error: applied.err().map(|failure| failure.message),
+            error: applied.err(),
         };
+        let before = self.last_reload.as_ref().map(|last| &last.error);
         match &reload.error {
             None => tracing::info!("configuration reloaded"),
-            Some(error) => {
-                tracing::error!(%error, "not reloaded; the old configuration stays");
+            // Told already, and nobody asked again.
+            Some(_) if trigger == Trigger::Host && before == Some(&reload.error) => {}
+            Some(failure) => {
+                tracing::error!(
+                    error = %failure,
+                    hint = failure.hint.as_deref().unwrap_or_default(),
+                    "not reloaded; the old configuration stays"
+                );
             }
         }
         for key in &reload.needs_restart {
@@ -144,8 +165,7 @@ impl Appliance {
         if let Some(source) = source {
             self.responder.replace_source(source);
         }
-        self.responder
-            .replace_access(AccessList::new(config.allow.clone()));
+        self.responder.replace_access(config.access.clone());
         let mut waits = Vec::new();
         let old = &self.config;
         if config.state_dir != old.state_dir {
@@ -163,6 +183,12 @@ impl Appliance {
         self.config = config;
         self.renew();
         Ok(waits)
+    }
+
+    /// What `zzdot identity` shows.
+    pub fn summary(&self) -> Value {
+        let summary = Summary::new(self.identity(), self.publisher.stamp());
+        serde_json::to_value(summary).expect("texts and numbers become JSON")
     }
 
     /// What `zzdot status` shows.
@@ -183,14 +209,16 @@ impl Appliance {
             "state-dir": self.config.state_dir,
             "server-type": self.config.server_type.as_str(),
             "listen": self.front.status(),
-            "access": self.config.allow,
+            "access": self.config.access.networks(),
             "published-addresses": self.config.published,
             "zones": zones,
-            "zones-trouble": self.publisher.trouble(),
+            "zones-trouble": self.publisher.trouble().map(|failure| &failure.message),
+            "zones-hint": self.publisher.trouble().and_then(|failure| failure.hint.as_ref()),
             "resolve": self.responder.source().describe(),
             "last-reload": self.last_reload.as_ref().map(|reload| json!({
                 "at": reload.at.0,
-                "error": reload.error,
+                "error": reload.error.as_ref().map(|failure| &failure.message),
+                "hint": reload.error.as_ref().and_then(|failure| failure.hint.as_ref()),
                 "needs-restart": reload.needs_restart,
             })),
             "counters": &**self.responder.counters(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use zzdot_client::control::{Rejection, Request};
 
-use crate::{appliance::Appliance, command::identity};
+use crate::appliance::Appliance;
 
 /// The appliance while it runs; taken out when it stops.
 pub type Shared = Arc<Mutex<Option<Appliance>>>;
@@ -19,7 +19,7 @@ pub async fn handle(appliance: Shared, request: Request) -> Result<Value, Reject
     };
     match request.command.as_str() {
         "status" => Ok(appliance.status()),
-        "identity" => Ok(identity::describe(appliance.identity())),
+        "identity" => Ok(appliance.summary()),
         _ => Err(Rejection::unknown_command(&request)),
     }
 }

@@ -86,6 +86,8 @@ events! {
     /// BADCOOKIE: under load, an asker that speaks cookies had no valid one.
     CookieRequired = "badcookie",
 
+    /// SERVFAIL: a question about our own zones while they cannot be signed.
+    NotReady = "servfail-not-ready",
     /// SERVFAIL: the source of answers gave none.
     SourceFailed = "servfail-source",
     /// SERVFAIL: the source of answers gave something that is no answer to the question.

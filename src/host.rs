@@ -52,11 +52,12 @@ impl Host {
 }
 
 /// Whether an address is one that only a home, a site or this machine can reach: RFC 1918,
-/// RFC 4193, the shared space of RFC 6598, loopback. Link-local ones are left out, since they
-/// mean nothing without the name of a link.
+/// RFC 4193, loopback. Shared address space (RFC 6598) is not: behind a carrier's NAT it is the
+/// outside (the access list has the same view). Link-local ones are left out, since they mean
+/// nothing without the name of a link.
 pub fn is_private(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || is_shared(v4),
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback(),
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback(),
     }
 }
@@ -67,11 +68,6 @@ pub fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
-}
-
-fn is_shared(address: Ipv4Addr) -> bool {
-    let [first, second, ..] = address.octets();
-    first == 100 && (64..128).contains(&second)
 }
 
 fn interface_addresses() -> io::Result<Vec<IpAddr>> {
@@ -186,7 +182,6 @@ mod tests {
             "10.1.2.3",
             "172.31.0.1",
             "192.168.1.1",
-            "100.64.0.1",
             "127.0.0.1",
             "fd00::1",
             "::1",
@@ -194,7 +189,7 @@ mod tests {
             assert!(is_private(ip(private)), "{private}");
         }
         for other in [
-            "100.128.0.1",
+            "100.64.0.1",
             "172.32.0.1",
             "192.0.2.1",
             "2001:db8::1",

@@ -17,9 +17,9 @@ use zzdot_zonegen::{
     clock::UnixTime,
     durable,
     exit::{Exit, Failure},
-    identity::{Identity, IdentityError},
-    publication::{Stamp, StateError},
-    publish::{JITTER, LIFETIME, PublishError, Published, publish},
+    identity::Identity,
+    publication::Stamp,
+    publish::{JITTER, LIFETIME, Published, publish},
     zone::Publication,
 };
 
@@ -30,30 +30,10 @@ const SIGN_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// lifetime, so that a forwarder's cache never holds what is about to expire.
 const LEAST_REMAINING: Duration = Duration::from_secs(LIFETIME.as_secs() / 2);
 
-/// Why the zones cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishingError {
-    /// The state of earlier publications is not usable, or the clock is behind it.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The zones do not come out.
-    #[error(transparent)]
-    Zones(Box<PublishError>),
-}
-
 /// Loads the identity in `dir`; makes one when there is none at all. Says whether it was made.
 pub fn identity(dir: &Path, suffix: &Name) -> Result<(Identity, bool), Failure> {
-    let refuse = |error: IdentityError| {
-        let failure = Failure::from(error);
-        Failure {
-            // Whatever is wrong with it: this server cannot run, and makes no other.
-            exit: Exit::CannotRun,
-            ..failure
-        }
-    };
-    if Identity::exists(dir).map_err(refuse)? {
-        return Ok((Identity::load(dir).map_err(refuse)?, false));
+    if Identity::exists(dir)? {
+        return Ok((Identity::load(dir)?, false));
     }
     if let Some(parent) = dir.parent() {
         durable::create_folders(parent).map_err(|error| {
@@ -62,7 +42,7 @@ pub fn identity(dir: &Path, suffix: &Name) -> Result<(Identity, bool), Failure> 
             )
         })?;
     }
-    let made = Identity::create(dir, suffix, &SystemRandom::new()).map_err(refuse)?;
+    let made = Identity::create(dir, suffix, &SystemRandom::new())?;
     Ok((made, true))
 }
 
@@ -85,8 +65,8 @@ pub struct Publisher {
     identity: Identity,
     dir: PathBuf,
     current: Option<(Publication, Stamp)>,
-    /// What was told about the last failure, so that it is told once.
-    told: Option<String>,
+    /// Why the last attempt failed.
+    trouble: Option<Failure>,
 }
 
 impl Publisher {
@@ -96,7 +76,7 @@ impl Publisher {
             identity,
             dir,
             current: None,
-            told: None,
+            trouble: None,
         }
     }
 
@@ -110,9 +90,9 @@ impl Publisher {
         self.current.as_ref().map(|(_, stamp)| stamp)
     }
 
-    /// Why nothing is published or renewed at the moment.
-    pub fn trouble(&self) -> Option<&str> {
-        self.told.as_deref()
+    /// Why nothing is published or renewed at the moment, and what helps.
+    pub fn trouble(&self) -> Option<&Failure> {
+        self.trouble.as_ref()
     }
 
     /// Signs the zones when that is due. `None` means that those of before stay.
@@ -127,16 +107,20 @@ impl Publisher {
                     "zones signed"
                 );
                 self.current = Some((publication.clone(), stamp));
-                self.told = None;
+                self.trouble = None;
                 Some(published)
             }
-            Err(error) => {
-                let text = error.to_string();
-                // A clock that is wrong stays wrong for a while; its text changes every minute.
-                if self.told.is_none() {
-                    tracing::error!(%error, "zones not signed; trying again every minute");
+            Err(failure) => {
+                // The text may have the time in it; what helps changes with what is wrong.
+                let told = self.trouble.as_ref();
+                if told.is_none_or(|told| told.hint != failure.hint) {
+                    tracing::error!(
+                        error = %failure,
+                        hint = failure.hint.as_deref().unwrap_or_default(),
+                        "zones not signed; trying again every minute"
+                    );
                 }
-                self.told = Some(text);
+                self.trouble = Some(failure);
                 None
             }
         }
@@ -146,10 +130,9 @@ impl Publisher {
         &self,
         publication: &Publication,
         now: UnixTime,
-    ) -> Result<(Published, Stamp), PublishingError> {
+    ) -> Result<(Published, Stamp), Failure> {
         let stamp = Stamp::advance(&self.dir, now)?;
-        let published = publish(&self.identity, publication, &stamp)
-            .map_err(|error| PublishingError::Zones(Box::new(error)))?;
+        let published = publish(&self.identity, publication, &stamp)?;
         Ok((published, stamp))
     }
 }
@@ -243,7 +226,9 @@ mod tests {
         let mut publisher = Publisher::new(again, dir);
         let behind = NOW.minus(Duration::from_secs(86_400));
         assert!(publisher.renew(&publication(), behind).is_none());
-        assert!(publisher.trouble().unwrap().contains("the clock says"));
+        let trouble = publisher.trouble().unwrap();
+        assert!(trouble.message.contains("the clock says"), "{trouble}");
+        assert!(trouble.hint.as_ref().unwrap().starts_with("set the clock"));
         assert!(publisher.renew(&publication(), NOW).is_some());
         assert_eq!(publisher.trouble(), None);
     }

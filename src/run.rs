@@ -12,7 +12,7 @@ use zzdot_client::control::ControlServer;
 use zzdot_zonegen::exit::{Exit, Failure};
 
 use crate::{
-    appliance::Appliance,
+    appliance::{Appliance, Trigger},
     config::{Config, Environment},
     control::{self, Shared},
     error,
@@ -67,6 +67,7 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
 async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &mut Signals) {
     let mut look = every(LOOK_EVERY);
     let mut seen = passed_in.clone();
+    let mut tried = None;
     let mut watchdog = sd_notify::watchdog_enabled().map(|time| every(time / 2));
     loop {
         tokio::select! {
@@ -76,7 +77,7 @@ async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &m
                 notify_reloading();
                 seen = observed_again(passed_in).unwrap_or(seen);
                 if let Some(appliance) = shared.lock().await.as_mut() {
-                    appliance.reload(load(options, &seen));
+                    appliance.reload(load(options, &seen), Trigger::Signal);
                 }
                 notify(&[NotifyState::Ready]);
             }
@@ -84,10 +85,13 @@ async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &m
                 let now = observed_again(passed_in).unwrap_or_else(|| seen.clone());
                 if let Some(appliance) = shared.lock().await.as_mut() {
                     if now != seen {
-                        tracing::info!("addresses or name servers of this host have changed");
+                        if tried.as_ref() != Some(&now) {
+                            tracing::info!("addresses or name servers of this host have changed");
+                        }
                         // An address that has just appeared may not be bindable yet: what did
                         // not work is tried again at the next look.
-                        if appliance.reload(load(options, &now)) {
+                        tried = Some(now.clone());
+                        if appliance.reload(load(options, &now), Trigger::Host) {
                             seen = now;
                         }
                     }

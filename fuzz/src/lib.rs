@@ -52,7 +52,6 @@ impl Appliance {
         let responder = Responder::new(
             Arc::new(Nowhere),
             Secret([7; 16]),
-            Duration::from_secs(10),
             Arc::new(Counters::default()),
         );
         responder.replace_zones(LocalZones::new(vec![zones.name_zone, zones.anchor_zone]));
@@ -73,6 +72,7 @@ pub fn asker(transport: Transport, pressed: bool) -> Asker {
         transport,
         time: UNIX_EPOCH + Duration::from_secs(now().0),
         pressed,
+        idle: transport.is_stream().then_some(Duration::from_secs(10)),
     }
 }
 

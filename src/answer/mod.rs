@@ -14,7 +14,11 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::counters::Event;
 
@@ -50,6 +54,9 @@ pub struct Asker {
     pub time: SystemTime,
     /// Whether there is so much to do that askers have to show a cookie (RFC 7873 §5.2.3).
     pub pressed: bool,
+    /// How long the connection may be idle, for those who want to know (RFC 7828): told by whoever
+    /// closes it. None where there is no connection.
+    pub idle: Option<Duration>,
 }
 
 /// What becomes of a query.

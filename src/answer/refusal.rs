@@ -17,6 +17,7 @@ pub(super) mod rcode {
 
 /// Info-codes of extended errors (RFC 8914 §4).
 pub(super) mod ede {
+    pub(in crate::answer) const NOT_READY: u16 = 14;
     pub(in crate::answer) const NOT_AUTHORITATIVE: u16 = 20;
     pub(in crate::answer) const NOT_SUPPORTED: u16 = 21;
     pub(in crate::answer) const PROHIBITED: u16 = 18;
@@ -64,6 +65,9 @@ pub(super) const NOT_RECURSIVE: Refusal = Refusal::new(Event::NotRecursive, rcod
         ede::NOT_AUTHORITATIVE,
         "not one of this server's own zones, and recursion was not asked for",
     );
+/// RFC 8914 §4.15.
+pub(super) const NOT_READY: Refusal = Refusal::new(Event::NotReady, rcode::SERVFAIL)
+    .because(ede::NOT_READY, "this server's own zones are not signed yet");
 const TRANSFER: Refusal =
     Refusal::new(Event::Transfer, rcode::REFUSED).because(ede::PROHIBITED, "no zone transfers");
 const CHAOS: Refusal = Refusal::new(Event::OtherClass, rcode::REFUSED)

@@ -1,9 +1,6 @@
 //! The responder: from a query to its outcome.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use hickory_proto::{
@@ -31,29 +28,25 @@ use crate::{
 pub struct Responder {
     access: ArcSwap<AccessList>,
     zones: ArcSwap<LocalZones>,
+    /// Under these names there are zones of ours, or will be.
+    reserved: ArcSwap<Vec<Name>>,
     special: ArcSwap<SpecialNames>,
     secrets: ArcSwap<Secrets>,
     source: ArcSwap<Arc<dyn Source>>,
-    idle: ArcSwap<Duration>,
     counters: Arc<Counters>,
 }
 
 impl Responder {
     /// With the default access list and no zones of its own. `secret` is random and makes the
-    /// cookies; `idle` is what connections are told about how long they may be idle.
-    pub fn new(
-        source: Arc<dyn Source>,
-        secret: Secret,
-        idle: Duration,
-        counters: Arc<Counters>,
-    ) -> Self {
+    /// cookies.
+    pub fn new(source: Arc<dyn Source>, secret: Secret, counters: Arc<Counters>) -> Self {
         Self {
             access: ArcSwap::default(),
             zones: ArcSwap::default(),
+            reserved: ArcSwap::default(),
             special: ArcSwap::from_pointee(SpecialNames::new(&[])),
             secrets: ArcSwap::from_pointee(Secrets::new(secret)),
             source: ArcSwap::from_pointee(source),
-            idle: ArcSwap::from_pointee(idle),
             counters,
         }
     }
@@ -66,6 +59,13 @@ impl Responder {
     /// Serves these zones from now on.
     pub fn replace_zones(&self, zones: LocalZones) {
         self.zones.store(Arc::new(zones));
+    }
+
+    /// Names under these are answered out of our own zones or not at all: while the zones are not
+    /// there, which a clock behind its floor can cause, an upstream's word that there is no such
+    /// name would make us legacy for everybody who hears it.
+    pub fn reserve(&self, names: Vec<Name>) {
+        self.reserved.store(Arc::new(names));
     }
 
     /// Beside `.zz` and the special names of the RFCs, names under these suffixes never leave the
@@ -82,11 +82,6 @@ impl Responder {
     /// Makes cookies with `next` from now on; those of the secret before stay good.
     pub fn roll_secret(&self, next: Secret) {
         self.secrets.rcu(|secrets| secrets.rolled(next));
-    }
-
-    /// Promises connections this much idle time from now on.
-    pub fn replace_idle(&self, idle: Duration) {
-        self.idle.store(Arc::new(idle));
     }
 
     /// The source of answers.
@@ -204,8 +199,7 @@ impl Responder {
             Some(cookie) if cookie.brought => self.counters.count(Event::CookieStale),
             _ => {}
         }
-        let idle = **self.idle.load();
-        let terms = Terms::read(view, edns.as_ref(), cookie, asker.transport, idle);
+        let terms = Terms::read(view, edns.as_ref(), cookie, asker);
         Ok((cookie, terms))
     }
 
@@ -231,7 +225,7 @@ impl Responder {
             return Err(refusal::COOKIE_REQUIRED);
         }
         refusal::judge_question(&question)?;
-        if let Some(reply) = self.answer_here(&question, terms) {
+        if let Some(reply) = self.answer_here(&question, terms)? {
             return Ok(Outcome::Reply(reply));
         }
         if !view.recursion_desired() {
@@ -245,22 +239,31 @@ impl Responder {
     }
 
     /// The answer to a question about our own zones or a special name.
-    fn answer_here(&self, question: &QuestionView<'_>, terms: &Terms) -> Option<Vec<u8>> {
-        let name = Name::read(&mut BinDecoder::new(question.wire_name)).ok()?;
+    fn answer_here(
+        &self,
+        question: &QuestionView<'_>,
+        terms: &Terms,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let Ok(name) = Name::read(&mut BinDecoder::new(question.wire_name)) else {
+            return Ok(None);
+        };
         let qtype = RecordType::from(question.qtype);
         let zones = self.zones.load();
         let (event, found) = match zones.lookup(&name, qtype, terms.dnssec_ok()) {
             Some(found) => (Event::AnsweredFromZone, found),
-            None => (
-                Event::AnsweredSpecial,
-                self.special.load().lookup(&name, qtype)?,
-            ),
+            None if self.reserved.load().iter().any(|own| own.zone_of(&name)) => {
+                return Err(refusal::NOT_READY);
+            }
+            None => match self.special.load().lookup(&name, qtype) {
+                Some(found) => (Event::AnsweredSpecial, found),
+                None => return Ok(None),
+            },
         };
         self.counters.count(event);
         let sealed = encode(terms.question(), found)
             .and_then(|message| terms.seal(message, 0, Vec::new()))
             .unwrap_or_else(|| terms.bare(rcode::SERVFAIL, None));
-        Some(self.open(sealed))
+        Ok(Some(self.open(sealed)))
     }
 
     /// Refuses a query whose terms cannot be read.

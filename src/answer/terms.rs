@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zzdot_client::wire::{self, Edns, EdnsView, Flags, View};
 
-use super::{Transport, cookie::Judged};
+use super::{Asker, Transport, cookie::Judged};
 
 /// Options of EDNS that are spoken here; all others are ignored (RFC 6891 §6.1.2).
 pub(super) mod option {
@@ -52,13 +52,12 @@ struct EdnsTerms {
 }
 
 impl Terms {
-    /// Reads the terms of `query`. `idle` is how long a connection may be idle.
+    /// Reads the terms of `query`.
     pub(super) fn read(
         query: &View<'_>,
         edns: Option<&EdnsView<'_>>,
         cookie: Option<Judged>,
-        transport: Transport,
-        idle: Duration,
+        asker: &Asker,
     ) -> Self {
         let flags = query.flags();
         let dnssec_ok = edns.is_some_and(|edns| edns.dnssec_ok);
@@ -71,15 +70,16 @@ impl Terms {
                 .get(wire::HEADER_BYTES..query.records_start())
                 .unwrap_or_default()
                 .into(),
-            limit: limit(transport, edns),
+            limit: limit(asker.transport, edns),
             edns: edns.map(|edns| EdnsTerms {
                 dnssec_ok,
                 cookie,
                 // Over UDP there is no connection to keep: ignored (RFC 7828 §3.2.1).
-                keepalive: (transport.is_stream() && edns.option(option::TCP_KEEPALIVE).is_some())
-                    .then_some(idle),
+                keepalive: asker
+                    .idle
+                    .filter(|_| edns.option(option::TCP_KEEPALIVE).is_some()),
                 // On cleartext padding hides nothing and only costs (RFC 7830 §6).
-                padded: transport == Transport::Tls && edns.option(option::PADDING).is_some(),
+                padded: asker.transport == Transport::Tls && edns.option(option::PADDING).is_some(),
             }),
         }
     }

@@ -1,22 +1,20 @@
 //! `zzdot check`: what `zzdot serve` would do, without doing it.
 
-use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
-    path::Path,
-};
+use std::{net::SocketAddr, path::Path};
 
 use serde_json::Value;
 use zzdot_client::control::Request;
 use zzdot_zonegen::{
-    exit::{Exit, Failure},
+    clock::UnixTime,
+    exit::Failure,
     identity::Identity,
-    publication::Stamp,
+    publication::{Stamp, StateError},
 };
 
 use super::{Place, daemon, print};
 use crate::{
     config::{Config, Resolve},
-    error, resolve,
+    error, listen, resolve,
     run::{self, Options},
 };
 
@@ -37,15 +35,13 @@ pub async fn run(place: Place) -> Result<(), Failure> {
 
 /// The name, when there is an identity already.
 fn check_identity(dir: &Path) -> Result<Option<String>, Failure> {
-    let refuse = |error| Failure {
-        exit: Exit::CannotRun,
-        ..Failure::from(error)
-    };
-    if !Identity::exists(dir).map_err(refuse)? {
+    if !Identity::exists(dir)? {
         return Ok(None);
     }
-    let identity = Identity::load(dir).map_err(refuse)?;
-    Stamp::load(dir).map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
+    let identity = Identity::load(dir)?;
+    // Without these two nothing would be published, though everything else would be answered.
+    let last = Stamp::load(dir)?;
+    Stamp::next(last.as_ref(), UnixTime::now()).map_err(StateError::from)?;
     Ok(Some(identity.name().to_string()))
 }
 
@@ -56,22 +52,12 @@ fn check_ports(config: &Config, running: Option<&Value>) -> Result<(), Failure> 
             .and_then(|status| status["listen"][kind].as_array())
             .is_some_and(|served| served.iter().any(|one| *one == address.to_string()))
     };
-    let refuse = |protocol, address: &SocketAddr, source| {
-        error::of_listening(crate::listen::ListenError::Bind {
-            protocol,
-            address: *address,
-            source,
-        })
+    let free = |kind, addresses: &[SocketAddr]| -> Vec<SocketAddr> {
+        let free = addresses.iter().filter(|address| !serves(kind, address));
+        free.copied().collect()
     };
-    use crate::listen::Protocol;
-    for address in config.dns.iter().filter(|address| !serves("dns", address)) {
-        UdpSocket::bind(address).map_err(|error| refuse(Protocol::Udp, address, error))?;
-        TcpListener::bind(address).map_err(|error| refuse(Protocol::Tcp, address, error))?;
-    }
-    for address in config.dot.iter().filter(|address| !serves("dot", address)) {
-        TcpListener::bind(address).map_err(|error| refuse(Protocol::Tls, address, error))?;
-    }
-    Ok(())
+    listen::try_to_bind(&free("dns", &config.dns), &free("dot", &config.dot))
+        .map_err(error::of_listening)
 }
 
 fn text(config: &Config, name: Option<&str>, running: bool) -> String {
@@ -108,7 +94,7 @@ fn text(config: &Config, name: Option<&str>, running: bool) -> String {
         Resolve::Local { resolver } => ("local", resolver.to_string()),
     };
     let published = config.published.iter().map(ToString::to_string);
-    let access = config.allow.iter().map(ToString::to_string);
+    let access = config.access.networks().iter().map(ToString::to_string);
     format!(
         "name        {}\nstate-dir   {}\ncontrol     {}\ndns         {}\ndot         {}\n\
          access      {}\nresolve     {mode}, from {from}\npublished   {} as {}\n{}",

@@ -1,18 +1,15 @@
 //! `zzdot identity`
 
 use clap::Args;
-use data_encoding::BASE64;
-use serde_json::{Value, json};
 use zzdot_client::control::Request;
 use zzdot_zonegen::{
     exit::{Exit, Failure},
     identity::{Identity, IdentityError},
-    keys::{ds, key_tag},
-    owners,
-    trust_anchor::trust_anchor_text,
+    publication::Stamp,
+    summary::Summary,
 };
 
-use super::{Place, daemon, print, print_json};
+use super::{Place, daemon, print};
 use crate::{
     config::{Environment, IDENTITY_FOLDER, Paths},
     error,
@@ -31,31 +28,20 @@ pub struct Arguments {
     trust_anchor: bool,
 }
 
-/// Reads the identity, or asks the running zzdot for it where its files cannot be read.
+/// Reads the identity, or asks the running zzdot for it where its files cannot be read. What is
+/// printed is what `zzdot-zonegen show` prints.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let said = look(&arguments.place).await?;
-    if arguments.json {
-        return print_json(&said);
-    }
-    if arguments.trust_anchor {
-        return print(said["trust-anchor-text"].as_str().unwrap_or_default());
-    }
-    let mut text = format!(
-        "name        {}\npin         {}\n",
-        said["name"].as_str().unwrap_or_default(),
-        said["pin"].as_str().unwrap_or_default(),
-    );
-    for anchor in said["trust-anchor"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "anchor      {} ({})\n",
-            anchor["ds"].as_str().unwrap_or_default(),
-            anchor["state"].as_str().unwrap_or_default(),
-        ));
-    }
-    print(&text)
+    let summary = look(&arguments.place).await?;
+    print(&if arguments.json {
+        summary.json()
+    } else if arguments.trust_anchor {
+        summary.trust_anchor_text
+    } else {
+        summary.to_string()
+    })
 }
 
-async fn look(place: &Place) -> Result<Value, Failure> {
+async fn look(place: &Place) -> Result<Summary, Failure> {
     let paths = Paths::load(
         place.config.as_deref(),
         place.state_dir.as_deref(),
@@ -74,26 +60,32 @@ async fn look(place: &Place) -> Result<Value, Failure> {
         Ok(true) => Identity::load(&dir),
         // The service may keep its state elsewhere, and can be asked.
         Ok(false) => {
-            return daemon::ask(place, &Request::new("identity"))
-                .await
-                .map_err(|_| none());
+            return ask(place).await.map_err(|_| none());
         }
         Err(error) => Err(error),
     };
     match loaded {
-        Ok(identity) => Ok(describe(&identity)),
+        Ok(identity) => Ok(Summary::new(&identity, Stamp::load(&dir)?.as_ref())),
         Err(error) => {
             if is_private_to_others(&error)
-                && let Ok(said) = daemon::ask(place, &Request::new("identity")).await
+                && let Ok(said) = ask(place).await
             {
                 return Ok(said);
             }
-            Err(Failure {
-                exit: Exit::CannotRun,
-                ..Failure::from(error)
-            })
+            Err(error.into())
         }
     }
+}
+
+async fn ask(place: &Place) -> Result<Summary, Failure> {
+    let said = daemon::ask(place, &Request::new("identity")).await?;
+    serde_json::from_value(said).map_err(|error| {
+        Failure::new(
+            Exit::CannotRun,
+            format!("the running zzdot answers otherwise than this one would: {error}"),
+        )
+        .with_hint("restart it, so that both are of one version")
+    })
 }
 
 fn is_private_to_others(error: &IdentityError) -> bool {
@@ -104,29 +96,4 @@ fn is_private_to_others(error: &IdentityError) -> bool {
         IdentityError::Privacy(_) => true,
         _ => false,
     }
-}
-
-/// What is public about an identity. The names of the fields stay.
-pub fn describe(identity: &Identity) -> Value {
-    let states = ["active", "stand-by"];
-    let anchors: Vec<Value> = identity
-        .trust_anchor()
-        .iter()
-        .zip(states)
-        .map(|(key, state)| {
-            let digest = ds(&owners::anchor_zone(), key);
-            json!({
-                "state": state,
-                "key-tag": key_tag(key),
-                "ds": digest.to_string(),
-                "dnskey": key.to_string(),
-            })
-        })
-        .collect();
-    json!({
-        "name": identity.name().to_string(),
-        "pin": format!("sha256/{}", BASE64.encode(&identity.spki_sha256())),
-        "trust-anchor": anchors,
-        "trust-anchor-text": trust_anchor_text(identity),
-    })
 }

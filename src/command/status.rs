@@ -33,7 +33,7 @@ fn text(status: &Value) -> String {
     let mut text = String::new();
     let mut line = |what: &str, said: &str| {
         if !said.is_empty() {
-            writeln!(text, "{what:<12}{said}").expect("a string takes everything");
+            writeln!(text, "{what:<13}{said}").expect("a string takes everything");
         }
     };
     line("name", &plain(&status["name"]));
@@ -52,12 +52,18 @@ fn text(status: &Value) -> String {
     };
     line("zones", &zones);
     line("trouble", &plain(&status["zones-trouble"]));
+    line("hint", &plain(&status["zones-hint"]));
     line("resolve", &plain(&status["resolve"]["mode"]));
     for upstream in status["resolve"]["upstreams"]
         .as_array()
         .into_iter()
         .flatten()
     {
+        let latency = match upstream["latency-ms"].as_u64() {
+            Some(ms) => format!("{ms} ms"),
+            None if upstream["failed"] == 0 => "not asked yet".into(),
+            None => "-".into(),
+        };
         let resting = if upstream["resting"] == true {
             ", resting"
         } else {
@@ -66,10 +72,9 @@ fn text(status: &Value) -> String {
         line(
             "upstream",
             &format!(
-                "{} {}, {} ms, {} answered, {} failed{resting}",
+                "{} {}, {latency}, {} answered, {} failed{resting}",
                 plain(&upstream["address"]),
                 plain(&upstream["transport"]),
-                plain(&upstream["latency-ms"]),
                 plain(&upstream["answered"]),
                 plain(&upstream["failed"]),
             ),
@@ -77,6 +82,7 @@ fn text(status: &Value) -> String {
     }
     line("connections", &plain(&status["listen"]["connections"]));
     line("not reloaded", &plain(&status["last-reload"]["error"]));
+    line("hint", &plain(&status["last-reload"]["hint"]));
     let waits = list(&status["last-reload"]["needs-restart"]);
     line("restart for", &waits);
     for (event, count) in status["counters"].as_object().into_iter().flatten() {
@@ -122,22 +128,31 @@ mod tests {
             "zones": {"serial": 7}, "zones-trouble": null,
             "resolve": {"mode": "forward", "upstreams": [{
                 "address": "9.9.9.9:53", "transport": "plain", "resting": true,
-                "latency-ms": 12, "answered": 5, "failed": 1}]},
-            "last-reload": null, "counters": {"stranger": 0, "cookie-good": 4},
+                "latency-ms": 12, "answered": 5, "failed": 1}, {
+                "address": "9.9.9.10:53", "transport": "plain", "resting": false,
+                "latency-ms": null, "answered": 0, "failed": 0}, {
+                "address": "9.9.9.11:53", "transport": "plain", "resting": false,
+                "latency-ms": null, "answered": 0, "failed": 1}]},
+            "last-reload": {"error": "zzdot.toml:1: wrong", "hint": "right it", "needs-restart": []},
+            "counters": {"stranger": 0, "cookie-good": 4},
         });
         assert_eq!(
             text(&status),
-            "name        abc.zz\n\
-             running     2 h\n\
-             type        forwarder\n\
-             dns         192.0.2.1:53\n\
-             dot         192.0.2.1:853\n\
-             published   192.0.2.1\n\
-             access      192.0.2.0/24\n\
-             zones       serial 7\n\
-             resolve     forward\n\
-             upstream    9.9.9.9:53 plain, 12 ms, 5 answered, 1 failed, resting\n\
-             connections 3\n  cookie-good                       4\n"
+            "name         abc.zz\n\
+             running      2 h\n\
+             type         forwarder\n\
+             dns          192.0.2.1:53\n\
+             dot          192.0.2.1:853\n\
+             published    192.0.2.1\n\
+             access       192.0.2.0/24\n\
+             zones        serial 7\n\
+             resolve      forward\n\
+             upstream     9.9.9.9:53 plain, 12 ms, 5 answered, 1 failed, resting\n\
+             upstream     9.9.9.10:53 plain, not asked yet, 0 answered, 0 failed\n\
+             upstream     9.9.9.11:53 plain, -, 0 answered, 1 failed\n\
+             connections  3\n\
+             not reloaded zzdot.toml:1: wrong\n\
+             hint         right it\n  cookie-good                       4\n"
         );
     }
 }

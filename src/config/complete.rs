@@ -11,11 +11,14 @@ use hickory_proto::rr::Name;
 use zzdot_zonegen::zone::ServerType;
 
 use super::{
-    Config, Paths, Problem, Resolve, STOP_WITHIN, Upstream, default_networks,
+    Config, Paths, Problem, Resolve, STOP_WITHIN, Upstream,
     file::{self, File, Mode},
     value::{self, Upstreams},
 };
-use crate::host::{self, Host};
+use crate::{
+    answer::access::AccessList,
+    host::{self, Host},
+};
 
 impl Config {
     /// Decides everything that the file leaves open, and refuses what cannot be meant.
@@ -27,9 +30,11 @@ impl Config {
             state_dir: paths.state_dir,
             control_socket: paths.control_socket,
             stop_within: stop_within(file)?,
-            allow: match &file.access.allow {
-                Some(networks) => networks.iter().map(|network| network.0).collect(),
-                None => default_networks(),
+            access: match &file.access.allow {
+                Some(networks) => {
+                    AccessList::new(networks.iter().map(|network| network.0).collect())
+                }
+                None => AccessList::default(),
             },
             dns,
             dot,

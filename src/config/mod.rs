@@ -10,10 +10,9 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
-use ipnet::IpNet;
 use zzdot_zonegen::zone::{Publication, ServerType};
 
-use crate::{host::Host, listen::Limits};
+use crate::{answer::access::AccessList, host::Host, listen::Limits};
 
 mod complete;
 mod environment;
@@ -46,7 +45,7 @@ pub struct Config {
     /// Where DNS over TLS is taken.
     pub dot: Vec<SocketAddr>,
     /// Who is answered.
-    pub allow: Vec<IpNet>,
+    pub access: AccessList,
     /// Where answers come from.
     pub resolve: Resolve,
     /// What the zones call this server.
@@ -202,24 +201,6 @@ impl Paths {
             control_socket,
         })
     }
-}
-
-/// The networks that are answered unless configured: this machine, private and link-local ones.
-pub fn default_networks() -> Vec<IpNet> {
-    [
-        "127.0.0.0/8",
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-        "169.254.0.0/16",
-        "::1/128",
-        "fc00::/7",
-        "fe80::/10",
-    ]
-    .iter()
-    .map(|text| text.parse().expect("a constant network"))
-    .collect()
 }
 
 #[cfg(test)]

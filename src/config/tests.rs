@@ -12,13 +12,14 @@ fn sockets(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// A router: a public address, a private one of each family, loopback.
+/// A router: a public address, one behind a carrier's NAT, a private one of each family, loopback.
 fn router() -> Host {
     Host {
         addresses: [
             "127.0.0.1",
             "::1",
             "198.51.100.7",
+            "100.64.0.7",
             "192.168.1.1",
             "fd00::1",
             "fe80::1",
@@ -74,7 +75,7 @@ fn without_a_file_private_addresses_are_served_and_the_hosts_upstreams_asked() {
     assert_eq!(config.server_type, ServerType::Forwarder);
     // Nobody else's loopback is this server.
     assert_eq!(config.published, [ip("192.168.1.1"), ip("fd00::1")]);
-    assert_eq!(config.allow, default_networks());
+    assert_eq!(config.access, AccessList::default());
     assert_eq!(config.stop_within, Duration::from_secs(5));
 }
 
@@ -88,7 +89,10 @@ fn the_example_of_the_manual_is_read() {
     );
     assert_eq!(config.dns, sockets(&["192.0.2.1:53"]));
     assert_eq!(config.dot, sockets(&["192.0.2.1:853"]));
-    assert_eq!(config.allow, ["192.0.2.0/24".parse::<IpNet>().unwrap()]);
+    assert_eq!(
+        config.access.networks(),
+        ["192.0.2.0/24".parse::<ipnet::IpNet>().unwrap()]
+    );
     assert_eq!(config.published, [ip("192.0.2.1")]);
     let Resolve::Forward { upstreams, .. } = config.resolve else {
         panic!("not forwarding");
@@ -109,7 +113,7 @@ fn addresses_of_interfaces_stand_for_a_wildcard() {
     let config = complete("[listen]\ndns = [\"0.0.0.0\"]\ndot = [\"0.0.0.0\", \"[::]\"]\n");
     assert_eq!(
         config.published,
-        ["198.51.100.7", "192.168.1.1", "fd00::1"].map(ip)
+        ["198.51.100.7", "100.64.0.7", "192.168.1.1", "fd00::1"].map(ip)
     );
 }
 

@@ -231,6 +231,7 @@ impl Conversation {
                 transport: self.peer.transport,
                 time: SystemTime::now(),
                 pressed: false,
+                idle: Some(self.shared.limits.idle),
             };
             let responder = &self.shared.responder;
             let outcome = match self.frames.next() {

@@ -152,6 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_has_every_limit_with_its_default() {
+        let manual = include_str!("../../docs/man/zzdot.toml.5");
+        let limits = serde_json::to_value(Limits::default()).unwrap();
+        for (key, default) in limits.as_object().unwrap() {
+            let line = format!("\n.It Ic {key} Pq {default}\n");
+            assert!(manual.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_written_reads_back() {
         let written = serde_json::to_string(&Limits::default()).unwrap();
         assert!(written.contains("\"first-query-ms\":10000"), "{written}");

@@ -318,6 +318,20 @@ impl Front {
     }
 }
 
+/// Whether these addresses could be served: binds each as [`Front::start`] does, and lets go.
+///
+/// # Errors
+/// The first that could not.
+pub fn try_to_bind(dns: &[SocketAddr], dot: &[SocketAddr]) -> Result<(), ListenError> {
+    for address in dns {
+        sockets::bind_dns(*address)?;
+    }
+    for address in dot {
+        sockets::bind_tcp(*address, Protocol::Tls)?;
+    }
+    Ok(())
+}
+
 impl Shared {
     fn counters(&self) -> &Counters {
         self.responder.counters()

@@ -82,6 +82,7 @@ impl UdpEndpoint {
             transport: Transport::Udp,
             time: SystemTime::now(),
             pressed: self.shared.udp_flight.pressed(),
+            idle: None,
         };
         match self.shared.responder.answer(&asker, query) {
             Outcome::Reply(answer) => self.send(answer, way).await,

@@ -140,7 +140,6 @@ pub(crate) fn start_with(
     let responder = Arc::new(Responder::new(
         Arc::clone(&source) as Arc<dyn Source>,
         Secret([1; 16]),
-        limits.idle,
         Arc::clone(&counters),
     ));
     let config = FrontConfig {

@@ -56,7 +56,7 @@ impl Source for Nobody {
 
 fn responder() -> Responder {
     let counters = Arc::new(Counters::default());
-    Responder::new(Arc::new(Nobody), Secret([9; 16]), IDLE, counters)
+    Responder::new(Arc::new(Nobody), Secret([9; 16]), counters)
 }
 
 fn asker(transport: Transport) -> Asker {
@@ -65,6 +65,7 @@ fn asker(transport: Transport) -> Asker {
         transport,
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         pressed: false,
+        idle: transport.is_stream().then_some(IDLE),
     }
 }
 

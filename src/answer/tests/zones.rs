@@ -116,3 +116,30 @@ fn our_own_zones_fit_into_datagrams() {
         assert!(!View::parse(&reply).unwrap().truncated(), "{owner} {qtype}");
     }
 }
+
+#[test]
+fn while_our_zones_are_not_there_nobody_else_is_asked_about_them() {
+    let responder = responder();
+    let name = publish_zones(&responder);
+    let anchor_zone = Name::from_ascii("resolver-name.arpa.").unwrap();
+    responder.replace_zones(LocalZones::default());
+    responder.reserve(vec![name.clone(), anchor_zone]);
+    let name = name.to_ascii();
+    for owner in [
+        name.clone(),
+        format!("_853._tcp.{name}"),
+        "RESOLVER-name.arpa.".into(),
+        format!("{name}resolver-name.arpa."),
+    ] {
+        let query = question(&owner, RecordType::A, Some(&Edns::plain(true)));
+        let reply = reply(responder.answer(&udp(), &query));
+        assert_eq!(rcode(&reply), 2, "{owner}");
+        let not_ready = 14u16.to_be_bytes();
+        let told = option(&reply, 15).unwrap();
+        assert!(told.starts_with(&not_ready), "{owner}: {told:?}");
+    }
+    assert_eq!(responder.counters().value(Event::NotReady), 4);
+    // Every other name is answered as ever.
+    let query = question("www.example.", RecordType::A, None);
+    assert!(matches!(responder.answer(&udp(), &query), Outcome::Ask(_)));
+}

@@ -36,6 +36,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 use self::sample::Sample;
 use super::print;
 use crate::{
+    answer::access::AccessList,
     appliance::Appliance,
     config::{self, Config, Resolve},
     host::Host,
@@ -192,7 +193,7 @@ fn configuration(
         stop_within: Duration::from_secs(1),
         dns: vec![dns],
         dot: vec![dot],
-        allow: config::default_networks(),
+        access: AccessList::default(),
         resolve: Resolve::Forward {
             upstreams: upstreams.to_vec(),
             ca_file: None,

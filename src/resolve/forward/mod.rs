@@ -138,7 +138,7 @@ impl Source for Forward {
                     "address": server.address.to_string(),
                     "transport": server.reach.name(),
                     "resting": health.rests(now),
-                    "latency-ms": health.latency().as_millis() as u64,
+                    "latency-ms": health.latency().map(|time| time.as_millis() as u64),
                     "answered": health.answered,
                     "failed": health.failed,
                 })

@@ -42,8 +42,11 @@ impl Health {
     }
 
     pub(super) fn on_answer(&mut self, took: Duration) {
-        // RFC 6298 §2.3 has 1/8; a quarter follows a changed network sooner.
-        self.latency = (self.latency * 3 + took) / 4;
+        self.latency = match self.answered {
+            0 => took,
+            // RFC 6298 §2.3 has 1/8; a quarter follows a changed network sooner.
+            _ => (self.latency * 3 + took) / 4,
+        };
         self.failures = 0;
         self.rests_until = None;
         self.answered += 1;
@@ -63,8 +66,9 @@ impl Health {
         self.rests_until.is_some_and(|until| now < until)
     }
 
-    pub(super) fn latency(&self) -> Duration {
-        self.latency
+    /// What it takes on average; none while it never answered.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        (self.answered > 0).then_some(self.latency)
     }
 
     /// How long to wait for this one before the next is asked as well.
@@ -119,6 +123,18 @@ mod tests {
         assert_eq!(order(&upstreams, now + FIRST_REST), [0, 1]);
         upstreams[0].on_answer(QUICK);
         assert_eq!(order(&upstreams, now), [0, 1]);
+    }
+
+    #[test]
+    fn a_latency_is_told_once_there_is_one() {
+        let mut upstream = Health::new();
+        assert_eq!(upstream.latency(), None);
+        upstream.on_failure(Instant::now());
+        assert_eq!(upstream.latency(), None);
+        upstream.on_answer(QUICK);
+        assert_eq!(upstream.latency(), Some(QUICK), "measured, not guessed");
+        upstream.on_answer(SLOW);
+        assert_eq!(upstream.latency(), Some((QUICK * 3 + SLOW) / 4));
     }
 
     #[test]
