@@ -126,6 +126,8 @@ impl Siege {
         );
         drop(swarm);
         let after = Usage::settled(target.id(), before.descriptors, SETTLE).unwrap();
+        let said = target.output();
+        assert!(!said.contains("panicked"), "{said}");
         println!("before {before:?}, most {most:?}, after {after:?}");
         good.ask_every_way().unwrap();
         let grown = most.resident_kib.saturating_sub(before.resident_kib);

@@ -61,7 +61,10 @@ fn a_million_hostile_inputs_bring_no_wrong_answer_and_no_leak() {
 fn the_stub_on_loopback_withstands_the_same() {
     let resolver = Target::appliance().unwrap();
     let stub = Target::client(&resolver).unwrap();
+    let before = resolver.upstream().questions();
     attack(&stub, Load::HALF.divided(8));
+    // It was this resolver that the answers came from.
+    assert!(resolver.upstream().questions() > before);
 }
 
 /// What is asked of our own programs is not beyond a well-kept one: the same judge, the same questions.
@@ -106,6 +109,8 @@ fn attack(target: &Target, half: Load) -> usize {
     });
     let lost = dropped_datagrams(service.dns).unwrap() - lost_before;
     println!("datagrams lost in the kernel's queue: {lost}");
+    let said = target.output();
+    assert!(!said.contains("panicked"), "{said}");
     // unbound is silent to most of it.
     if !target.lenient() {
         judge_variety(&report);

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use thiserror::Error;
 
 use super::{
-    judge::{Offence, Transport, Wrong, judge_good},
+    judge::{Transport, Wrong, judge_good},
     random::Random,
     stream::Stream,
     truth::{Question, ZONE, rtype},
@@ -211,15 +211,4 @@ pub fn good_question(random: &mut Random) -> Question {
         _ => format!("good-{number:x}.{ZONE}"),
     };
     Question::new(&name, random.pick(&rtypes))
-}
-
-impl Unserved {
-    /// What was wrong with the answer, if there was one.
-    #[must_use]
-    pub fn offence(&self) -> Option<Offence> {
-        match self {
-            Self::Wrong { wrong, .. } => Some(wrong.offence),
-            Self::NoAnswer { .. } => None,
-        }
-    }
 }

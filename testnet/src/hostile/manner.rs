@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -368,24 +367,5 @@ pub fn raise_descriptor_limit(descriptors: u64) -> io::Result<()> {
         io::Error::other(format!(
             "{descriptors} open files are needed and the hard limit is {hard} ({errno}); mend it with: ulimit -Hn {descriptors}"
         ))
-    })
-}
-
-/// Runs `work` on `count` threads and gives back what each came to.
-///
-/// # Panics
-/// One of them did.
-pub fn on_threads<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = (0..count).map(|n| scope.spawn(move || work(n))).collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
     })
 }

@@ -9,6 +9,7 @@ pub mod good;
 pub mod judge;
 pub mod manner;
 pub mod message;
+mod pieces;
 pub mod random;
 pub mod stream;
 pub mod target;
