@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use zzdot_client::wire::{Edns, View, error_reply, pad, restore_case, truncate, with_edns};
+use zzdot_client::dot::without_hop_options;
+use zzdot_client::wire::{Edns, PADDING_OPTION, View, error_reply, pad, restore_case, truncate, with_edns};
 
 fuzz_target!(|input: (u16, bool, u16, &[u8])| {
     let (limit, dnssec_ok, rcode, data) = input;
@@ -37,6 +38,11 @@ fuzz_target!(|input: (u16, bool, u16, &[u8])| {
         let changed = View::parse(&changed).expect("still a message");
         let edns = changed.edns().expect("still sound").expect("has what was put in");
         assert_eq!(edns.dnssec_ok, dnssec_ok);
+    }
+    if let Ok(bare) = without_hop_options(data) {
+        let bare = View::parse(&bare).expect("still a message");
+        let edns = bare.edns().expect("still sound");
+        assert!(edns.is_none_or(|edns| edns.option(PADDING_OPTION).is_none()));
     }
     let mut padded = data.to_vec();
     match pad(&mut padded, 128) {
