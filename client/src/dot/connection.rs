@@ -164,6 +164,12 @@ impl Connection {
         self.shared.lock().heard
     }
 
+    /// Whether something was unanswered by then, and the server said nothing since.
+    pub(super) fn is_silent_since(&self, then: Instant) -> bool {
+        let waiting_since = self.shared.lock().waiting_since;
+        waiting_since.is_some_and(|since| since <= then)
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.shared.lock().in_flight.len()
     }

@@ -8,7 +8,8 @@
 //!           └ one connect for all who wait, with a pause after each failure
 //! ```
 //!
-//! A question is asked at the most twice: again when its connection ends before the answer, or on
+//! A server that cannot be connected to costs the first questions some patience and the others
+//! none: they fail at once, while connecting goes on behind them. A question is asked at the most twice: again when its connection ends before the answer, or on
 //! a second connection when the first has been silent for too long. It never outlives the
 //! deadline that its asker gave.
 
@@ -67,8 +68,11 @@ pub struct DotLimits {
     pub idle_max: Duration,
     /// How long a write, or unacknowledged data, may take (TCP_USER_TIMEOUT).
     pub write: Duration,
-    /// Connects that a question waits for before it is told that they fail.
-    pub connect_tries: u32,
+    /// How long questions wait for a server that cannot be connected to, from the first failure
+    /// on. After that they fail at once, while connecting goes on without them.
+    pub grace: Duration,
+    /// How long connecting goes on without them after the last question.
+    pub persistence: Duration,
     /// Padding of questions, to multiples of so many bytes (RFC 8467 §4.1).
     pub padding: usize,
 }
@@ -83,7 +87,8 @@ impl Default for DotLimits {
             idle: Duration::from_secs(30),
             idle_max: Duration::from_secs(3600),
             write: Duration::from_secs(5),
-            connect_tries: 3,
+            grace: Duration::from_secs(1),
+            persistence: Duration::from_secs(30),
             padding: 128,
         }
     }

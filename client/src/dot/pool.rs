@@ -1,8 +1,8 @@
 //! Keeps a connection to one server and gets questions answered over it.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
@@ -50,6 +50,28 @@ struct State {
     sleep: SleepWatch,
     next_serial: u64,
     last_failure: Option<ConnectError>,
+    /// When the first of an unbroken row of failures to connect began.
+    failing_since: Option<Instant>,
+    last_asked: Instant,
+    /// Connecting goes on without questions.
+    recovering: bool,
+}
+
+impl State {
+    /// Whether the server fell silent here before it could not be connected to any more.
+    fn is_given_up(&self, connection: &Connection) -> bool {
+        self.failing_since
+            .is_some_and(|since| connection.is_silent_since(since))
+    }
+
+    /// Why there is no use in waiting for a connection: it failed for longer than questions wait,
+    /// or because the server is another.
+    fn is_down(&self, now: Instant, grace: Duration) -> Option<ConnectError> {
+        let since = self.failing_since?;
+        let error = self.last_failure.as_ref()?;
+        let waited = now.saturating_duration_since(since) >= grace;
+        (waited || error.is_about_trust()).then(|| error.clone())
+    }
 }
 
 /// What a pool is doing and has done, for status pages.
@@ -118,6 +140,9 @@ impl DotPool {
                     sleep: SleepWatch::new(now(), SystemTime::now()),
                     next_serial: 0,
                     last_failure: None,
+                    failing_since: None,
+                    last_asked: now(),
+                    recovering: false,
                 }),
                 counters: Arc::default(),
             }),
@@ -132,6 +157,7 @@ impl DotPool {
     pub async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Vec<u8>, DotError> {
         let inner = &self.inner;
         let outbound = Outbound::new(query, inner.limits.padding)?;
+        inner.lock().last_asked = now();
         let Ok(Ok(_turn)) = timeout_at(deadline.into(), inner.turns.acquire()).await else {
             count(&inner.counters.busy);
             return Err(DotError::Busy {
@@ -155,6 +181,7 @@ impl DotPool {
     /// # Errors
     /// [`DotError::NoConnection`] or [`DotError::Deadline`].
     pub async fn connect(&self, deadline: Instant) -> Result<(), DotError> {
+        self.inner.lock().last_asked = now();
         match timeout_at(deadline.into(), self.inner.connection(None)).await {
             Ok(connected) => Ok(connected.map(drop)?),
             Err(_) => Err(DotError::Deadline {
@@ -228,6 +255,8 @@ impl Inner {
             },
             outcome = &mut second => match outcome {
                 Ok(answer) => Ok(answer),
+                // Not a word here, and no other connection to be had: it is gone.
+                Err(error) if self.lock().is_given_up(&first.connection) => Err(error),
                 // The old connection may be slow rather than dead.
                 Err(error) => match first.answer().await {
                     Ok(answer) => self.accept(&first, outbound, answer),
@@ -286,48 +315,61 @@ impl Inner {
         self: &Arc<Self>,
         newer_than: Option<u64>,
     ) -> Result<Arc<Connection>, ConnectError> {
-        let mut failures = 0;
         loop {
-            match self.next_step(newer_than) {
-                Step::Use(connection) => return Ok(connection),
-                Step::Pause(until) => sleep_until(until.into()).await,
-                Step::Wait(mut connecting) => {
-                    // An error means that the task that connects is gone: look again.
-                    let outcome = connecting
-                        .wait_for(Option::is_some)
-                        .await
-                        .ok()
-                        .and_then(|outcome| outcome.clone());
-                    match outcome {
-                        // It may have ended already; that is for the sender to find out.
-                        Some(Ok(connection)) => return Ok(connection),
-                        Some(Err(error)) => {
-                            failures += 1;
-                            if error.is_about_trust() || failures >= self.limits.connect_tries {
-                                return Err(error);
-                            }
-                        }
-                        None => {}
-                    }
+            let (step, patience) = self.next_step(newer_than);
+            let patience = async {
+                match patience {
+                    Some(end) => sleep_until(end.into()).await,
+                    None => std::future::pending().await,
                 }
+            };
+            match step {
+                Step::Use(connection) => return Ok(connection),
+                Step::Fail(error) => return Err(error),
+                Step::Pause(until) => tokio::select! {
+                    () = sleep_until(until.into()) => {}
+                    () = patience => {}
+                },
+                Step::Wait(connecting) => tokio::select! {
+                    outcome = outcome_of(connecting) => {
+                        // It may have ended already; that is for the sender to find out.
+                        if let Some(Ok(connection)) = outcome {
+                            return Ok(connection);
+                        }
+                    }
+                    () = patience => {}
+                },
             }
         }
     }
 
-    fn next_step(self: &Arc<Self>, newer_than: Option<u64>) -> Step {
+    /// What a question does next, and when to look again at the latest.
+    fn next_step(self: &Arc<Self>, newer_than: Option<u64>) -> (Step, Option<Instant>) {
         let now = now();
         let mut state = self.lock();
         if state.sleep.slept(now, SystemTime::now()) {
             // Whatever was connected is most likely gone, and the server need not be spared.
             state.current = None;
+            state.failing_since = None;
             state.backoff.reset();
         }
+        let down = state.is_down(now, self.limits.grace);
         if let Some(current) = &state.current
             && current.is_open()
             && newer_than.is_none_or(|serial| current.serial > serial)
+            && !(down.is_some() && state.is_given_up(current))
         {
-            return Step::Use(Arc::clone(current));
+            return (Step::Use(Arc::clone(current)), None);
         }
+        if let Some(error) = down {
+            return (Step::Fail(error), None);
+        }
+        let patience = state.failing_since.map(|since| since + self.limits.grace);
+        (self.connect_or_wait(state, now), patience)
+    }
+
+    /// Starts to connect, unless that is under way or too soon.
+    fn connect_or_wait(self: &Arc<Self>, mut state: MutexGuard<'_, State>, now: Instant) -> Step {
         if let Some(current) = state.current.take_if(|current| !current.is_open())
             && !current.was_heard()
         {
@@ -349,8 +391,23 @@ impl Inner {
         Step::Wait(connecting)
     }
 
+    /// One step towards a connection that no question waits for; none when there is one, or when
+    /// nobody asked for so long that the next who does is to find a clean slate.
+    fn recover(self: &Arc<Self>) -> Option<Step> {
+        let now = now();
+        let mut state = self.lock();
+        let unasked = now.saturating_duration_since(state.last_asked);
+        if state.failing_since.is_some() && unasked < self.limits.persistence {
+            return Some(self.connect_or_wait(state, now));
+        }
+        state.failing_since = None;
+        state.recovering = false;
+        None
+    }
+
     /// Runs on its own, so that an asker who gives up does not take the connect along.
     async fn connect(self: Arc<Self>, report: watch::Sender<Outcome>) {
+        let started = now();
         let connected = self.connector.connect().await;
         let mut state = self.lock();
         state.connecting = None;
@@ -359,6 +416,7 @@ impl Inner {
                 count(&self.counters.connects);
                 state.backoff.on_connected();
                 state.last_failure = None;
+                state.failing_since = None;
                 state.next_serial += 1;
                 let counters = Arc::clone(&self.counters);
                 let connection =
@@ -371,6 +429,10 @@ impl Inner {
                 count(&self.counters.connect_failures);
                 state.backoff.on_failure(now());
                 state.last_failure = Some(error.clone());
+                state.failing_since.get_or_insert(started);
+                if !std::mem::replace(&mut state.recovering, true) {
+                    tokio::spawn(recover(Arc::downgrade(&self)));
+                }
                 tracing::debug!(%error, "no connection");
                 Err(error)
             }
@@ -380,8 +442,29 @@ impl Inner {
     }
 }
 
+/// Connects until it works, as long as there is a pool and somebody asks for it.
+async fn recover(pool: Weak<Inner>) {
+    loop {
+        let Some(step) = pool.upgrade().and_then(|inner| inner.recover()) else {
+            return;
+        };
+        match step {
+            Step::Pause(until) => sleep_until(until.into()).await,
+            Step::Wait(connecting) => drop(outcome_of(connecting).await),
+            Step::Use(_) | Step::Fail(_) => {}
+        }
+    }
+}
+
+/// How a connect ended; none when the task that connects is gone.
+async fn outcome_of(mut connecting: watch::Receiver<Outcome>) -> Outcome {
+    let outcome = connecting.wait_for(Option::is_some).await;
+    outcome.ok().and_then(|outcome| outcome.clone())
+}
+
 enum Step {
     Use(Arc<Connection>),
     Wait(watch::Receiver<Outcome>),
     Pause(Instant),
+    Fail(ConnectError),
 }
