@@ -65,7 +65,7 @@ pub async fn run(
         let daemon = Arc::clone(&daemon);
         control.serve(move |request| {
             let daemon = Arc::clone(&daemon);
-            async move { daemon.obey(&request) }
+            async move { daemon.obey(&request).await }
         })
     });
     tracing::info!(listen = ?stub.addresses(), control = %control_path.display(), "ready");
@@ -113,7 +113,7 @@ impl Daemon {
         Arc::clone(&self.upstream.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn obey(&self, request: &Request) -> Result<Value, Rejection> {
+    async fn obey(&self, request: &Request) -> Result<Value, Rejection> {
         match request.command.as_str() {
             "status" => Ok(self.status()),
             "resolvers" => Ok(match &self.store {
@@ -128,6 +128,7 @@ impl Daemon {
                 let forgotten = self
                     .upstream()
                     .forget(&name)
+                    .await
                     .map_err(|error| Rejection::new(error.to_string()))?;
                 Ok(json!({ "forgotten": forgotten }))
             }
@@ -169,7 +170,7 @@ impl Daemon {
         }
         let upstream = match discovered_server(&new, &self.addresses)? {
             // What is known about it, and the connection, are worth keeping.
-            Some(server) if self.upstream().is_session_with(server, new.legacy) => return Ok(new),
+            Some(server) if self.upstream().continues_with(server, new.legacy) => return Ok(new),
             Some(server) => discovered(server, &new, self.store.as_ref())?,
             None => configured(&new)?,
         };

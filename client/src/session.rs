@@ -13,7 +13,10 @@
 //! ```
 //!
 //! Strict is a latch. What a later walk finds may renew the identity, or be told as the reason of
-//! failures; nothing leads from Strict to cleartext.
+//! failures; nothing leads from Strict to cleartext. The walk of a strict session goes over the TLS
+//! connection itself; what lets it out in cleartext is [`Session::may_walk_in_clear`].
+//!
+//! Whoever was told a reason lately is told it again at once, while somebody looks behind it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,7 +26,7 @@ use zzdot_zonegen::clock::UnixTime;
 use crate::config::LegacyPolicy;
 use crate::discover::{LegacyReason, Refusal, TlsaMismatch, Verdict};
 use crate::dot::{ConnectError, ConnectStage, DotError};
-use crate::trust::KnownIdentity;
+use crate::trust::{KnownIdentity, TrustState};
 
 /// How often an identity is validated anew.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -35,6 +38,12 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 const NO_ANSWER_FOR: Duration = Duration::from_secs(2);
 /// Failures of TLS lead to a walk, but not more often than this.
 const REWALK_PAUSE: Duration = Duration::from_secs(5);
+/// For how long a verdict is told while the next walk is under way. After that, questions wait.
+const TOLD_FOR: Duration = Duration::from_secs(30);
+/// How long nobody answered on the port of TLS, when the resolver may have moved to another one.
+const MOVED_AFTER: Duration = Duration::from_secs(60);
+/// How often it is looked then where it is.
+const MOVED_PAUSE: Duration = Duration::from_secs(60);
 
 /// What may be done with a question now.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +56,8 @@ pub enum Route {
     AfterWalk,
     /// Answer SERVFAIL.
     Fail(Failure),
+    /// Answer SERVFAIL at once, and walk behind it.
+    FailAndWalk(Failure),
 }
 
 /// Why a question gets no answer.
@@ -59,6 +70,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// A stable name in kebab-case: the refusal's, or `no-answer`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.name(),
+            Self::NoAnswer(_) => "no-answer",
+        }
+    }
+
     /// Info-code and text of the extended error (RFC 8914).
     #[must_use]
     pub fn ede(&self) -> (u16, String) {
@@ -73,10 +93,12 @@ impl Failure {
 /// What to do after TLS failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advice {
-    /// Walk, since the resolver may have moved or changed its key; then look again.
+    /// Walk, since the resolver may have changed its key; then look again.
     Walk,
     /// Answer SERVFAIL.
     Fail(Failure),
+    /// Answer SERVFAIL at once, and walk behind it.
+    FailAndWalk(Failure),
 }
 
 /// Where a session stands.
@@ -121,8 +143,12 @@ pub struct Session {
     walking: bool,
     /// When a walk ended that TLS failed before, or that did not end well.
     walk_ended: Option<Instant>,
-    /// TLS failed the last time.
-    failing: bool,
+    /// When a walk ended last, or could not begin.
+    judged: Option<Instant>,
+    /// Since when TLS fails.
+    failing_since: Option<Instant>,
+    /// It was forgotten, and what the walk finds that was under way is no longer asked for.
+    outdated_walk: bool,
     refresh_at: Instant,
     /// Why the store did not take what was learned last.
     unremembered: Option<String>,
@@ -150,7 +176,9 @@ impl Session {
             state,
             walking: false,
             walk_ended: None,
-            failing: false,
+            judged: None,
+            failing_since: None,
+            outdated_walk: false,
             // The first refresh follows soon, but not before the first questions.
             refresh_at: now + REFRESH_RETRY,
             unremembered: None,
@@ -167,6 +195,22 @@ impl Session {
     #[must_use]
     pub fn legacy_policy(&self) -> LegacyPolicy {
         self.legacy
+    }
+
+    /// From now on servers that are not upgraded are treated so.
+    pub fn set_legacy_policy(&mut self, legacy: LegacyPolicy) {
+        self.legacy = legacy;
+    }
+
+    /// The store knows who is expected here: another session met it. A strict session knows as
+    /// much itself.
+    pub fn bind(&mut self, identity: KnownIdentity) {
+        if self.identity().is_none() {
+            self.state = State::Strict {
+                identity: Box::new(identity),
+                fault: None,
+            };
+        }
     }
 
     /// Where it stands.
@@ -195,20 +239,26 @@ impl Session {
     pub fn route(&self, now: Instant, clock: UnixTime) -> Route {
         match &self.state {
             State::Unknown => Route::AfterWalk,
+            State::Strict { identity, .. } if identity.state == TrustState::Revoked => {
+                let name = identity.name.clone();
+                Route::Fail(Failure::Refused(Refusal::IdentityRevoked { name }))
+            }
             State::Strict { identity, fault } => {
                 // Without a living signature the key may be one that was given up long ago.
                 if clock <= identity.signatures_expire {
-                    Route::Encrypted
-                } else if self.walking || !self.walked_lately(now) {
-                    Route::AfterWalk
+                    return Route::Encrypted;
+                }
+                let failure = match fault {
+                    Some(fault) => Failure::Refused(fault.clone()),
+                    None => Failure::NoAnswer(format!(
+                        "what was validated about {} expired, and it does not answer",
+                        identity.name
+                    )),
+                };
+                if self.walked_lately(now, REWALK_PAUSE) {
+                    Route::Fail(failure)
                 } else {
-                    Route::Fail(match fault {
-                        Some(fault) => Failure::Refused(fault.clone()),
-                        None => Failure::NoAnswer(format!(
-                            "what was validated about {} expired, and it does not answer",
-                            identity.name
-                        )),
-                    })
+                    self.look_again(now, failure)
                 }
             }
             State::Legacy { reason, until } if now < *until => match self.legacy {
@@ -217,23 +267,40 @@ impl Session {
                     Route::Fail(Failure::Refused(Refusal::Legacy { reason: *reason }))
                 }
             },
-            State::Refused { refusal, until } if now < *until => {
-                Route::Fail(Failure::Refused(refusal.clone()))
+            State::Legacy { .. } => Route::AfterWalk,
+            State::Refused { refusal, until } => {
+                let failure = Failure::Refused(refusal.clone());
+                if now < *until {
+                    Route::Fail(failure)
+                } else {
+                    self.look_again(now, failure)
+                }
             }
-            State::NoAnswer { until } if now < *until => Route::Fail(Failure::NoAnswer(format!(
-                "{} does not answer",
-                self.server
-            ))),
-            State::Legacy { .. } | State::Refused { .. } | State::NoAnswer { .. } => {
-                Route::AfterWalk
+            State::NoAnswer { until } => {
+                let failure = Failure::NoAnswer(format!("{} does not answer", self.server));
+                if now < *until {
+                    Route::Fail(failure)
+                } else {
+                    self.look_again(now, failure)
+                }
             }
+        }
+    }
+
+    /// A walk is due. Whoever asks meanwhile is told what the last one found, while that is news.
+    fn look_again(&self, now: Instant, failure: Failure) -> Route {
+        if self.judged_lately(now) {
+            Route::FailAndWalk(failure)
+        } else {
+            Route::AfterWalk
         }
     }
 
     /// Whether a walk is due, without any question asking for it.
     #[must_use]
     pub fn wants_refresh(&self, now: Instant) -> bool {
-        let strict = matches!(self.state, State::Strict { .. });
+        let identity = self.identity();
+        let strict = identity.is_some_and(|identity| identity.state != TrustState::Revoked);
         strict && !self.walking && now >= self.refresh_at
     }
 
@@ -246,16 +313,51 @@ impl Session {
         Some(self.identity().cloned())
     }
 
+    /// TLS with the known resolver came to nothing: whether the walk may ask in cleartext (about
+    /// `resolver-name.arpa` and the resolver's own name) instead of over TLS.
+    ///
+    /// It may where another key is shown, since a new TLSA record can be learned in no other way;
+    /// and where nobody answered for a while, since the resolver may have moved to another port.
+    #[must_use]
+    pub fn may_walk_in_clear(&self, now: Instant, error: &DotError) -> bool {
+        match failure_of(error) {
+            Failure::Refused(Refusal::CertificateMismatch { .. }) => true,
+            Failure::Refused(_) => self
+                .failing_since
+                .is_some_and(|since| now.saturating_duration_since(since) >= MOVED_AFTER),
+            Failure::NoAnswer(_) => false,
+        }
+    }
+
+    /// A walk ends before it begins: it would have to go in cleartext, and may not.
+    pub fn abandon_walk(&mut self, now: Instant, error: &DotError) {
+        self.walking = false;
+        if std::mem::take(&mut self.outdated_walk) {
+            return;
+        }
+        self.judged = Some(now);
+        self.walk_ended = Some(now);
+        self.refresh_at = now + REFRESH_RETRY;
+        if let Failure::Refused(refusal) = failure_of(error) {
+            self.failing_since.get_or_insert(now);
+            self.refuse(now, refusal);
+        }
+    }
+
     /// Takes the verdict of a walk. `remembered` is the identity of the name that it found, when
-    /// that is known from another server's address. Gives back what is to be remembered.
+    /// that is known from another server's address. Gives back what is to be remembered: until
+    /// [`Session::learn`] says that it is, nothing changes.
     pub fn end_walk(
         &mut self,
         now: Instant,
-        clock: UnixTime,
         verdict: Verdict,
         remembered: Option<KnownIdentity>,
     ) -> Option<KnownIdentity> {
         self.walking = false;
+        if std::mem::take(&mut self.outdated_walk) {
+            return None;
+        }
+        self.judged = Some(now);
         self.walk_ended = Some(now);
         self.refresh_at = now + REFRESH_RETRY;
         match verdict {
@@ -267,18 +369,7 @@ impl Session {
                 };
                 match renewed {
                     Ok(identity) => {
-                        if !self.failing {
-                            // TLS was proven just now: if it fails next, things have changed.
-                            self.walk_ended = None;
-                        }
-                        let lasts = identity.signatures_expire.0.saturating_sub(clock.0);
-                        // Half-way to expiry, so that one failure more or less does not matter.
-                        let refresh = REFRESH.min(Duration::from_secs(lasts / 2));
-                        self.refresh_at = now + refresh.max(REFRESH_RETRY);
-                        self.state = State::Strict {
-                            identity: Box::new(identity.clone()),
-                            fault: None,
-                        };
+                        self.walking = true;
                         Some(identity)
                     }
                     Err(refusal) => self.refuse(now, *refusal),
@@ -308,9 +399,29 @@ impl Session {
         }
     }
 
-    /// Whether the store took what was learned. Where it did not, the latch holds as long as the
-    /// process does; that is told, and tried again soon.
-    pub fn on_remembered(&mut self, now: Instant, outcome: Result<(), String>) {
+    /// `identity` is what the walk found, and the store has taken it or cannot. Where it cannot,
+    /// the latch holds as long as the process does; that is told, and tried again soon.
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        clock: UnixTime,
+        identity: KnownIdentity,
+        outcome: Result<(), String>,
+    ) {
+        self.walking = false;
+        if self.failing_since.is_none() {
+            // TLS was proven just now: if it fails next, things have changed.
+            self.walk_ended = None;
+        }
+        let lasts = identity.signatures_expire.0.saturating_sub(clock.0);
+        // Half-way to expiry, so that one failure more or less does not matter.
+        let refresh = REFRESH.min(Duration::from_secs(lasts / 2));
+        self.refresh_at = now + refresh.max(REFRESH_RETRY);
+        self.state = State::Strict {
+            identity: Box::new(identity),
+            fault: None,
+        };
+        self.judged = None;
         self.unremembered = outcome.err();
         if self.unremembered.is_some() {
             self.refresh_at = self.refresh_at.min(now + REFRESH_RETRY);
@@ -339,47 +450,82 @@ impl Session {
     /// TLS with the resolver failed.
     #[must_use]
     pub fn on_tls_failure(&mut self, now: Instant, error: &DotError) -> Advice {
-        self.failing = true;
+        if matches!(failure_of(error), Failure::Refused(_)) {
+            self.failing_since.get_or_insert(now);
+        }
+        let failure = self.explain(error);
+        if !self.may_walk_in_clear(now, error) {
+            return Advice::Fail(failure);
+        }
+        let other_key = matches!(
+            failure_of(error),
+            Failure::Refused(Refusal::CertificateMismatch { .. })
+        );
+        let pause = if other_key { REWALK_PAUSE } else { MOVED_PAUSE };
+        if self.walked_lately(now, pause) {
+            Advice::Fail(failure)
+        } else if !other_key || self.judged_lately(now) {
+            Advice::FailAndWalk(failure)
+        } else {
+            Advice::Walk
+        }
+    }
+
+    /// What people are told of a failure of TLS: what the last walk found, where that says more.
+    #[must_use]
+    pub fn explain(&self, error: &DotError) -> Failure {
         let failure = failure_of(error);
-        let about_connection = match &failure {
-            Failure::Refused(_) => true,
-            Failure::NoAnswer(_) => false,
-        };
-        if about_connection && (self.walking || !self.walked_lately(now)) {
-            return Advice::Walk;
+        match (&failure, &self.state) {
+            (
+                Failure::Refused(_),
+                State::Strict {
+                    fault: Some(fault), ..
+                },
+            ) if !is_about_connection(fault) => Failure::Refused(fault.clone()),
+            _ => failure,
         }
-        // What the last walk found says more than that TLS fails.
-        if let (
-            true,
-            State::Strict {
-                fault: Some(fault), ..
-            },
-        ) = (about_connection, &self.state)
-        {
-            return Advice::Fail(Failure::Refused(fault.clone()));
-        }
-        Advice::Fail(failure)
     }
 
     /// The resolver answered over TLS: whatever stood between us and it is gone.
     pub fn on_tls_answer(&mut self) {
-        if std::mem::take(&mut self.failing) {
+        if self.failing_since.take().is_some() {
             self.walk_ended = None;
+            self.judged = None;
             if let State::Strict { fault, .. } = &mut self.state {
                 *fault = None;
             }
         }
     }
 
-    /// Forget that anything was known: the person said so.
+    /// Forget that anything was known: the person said so. A walk that is under way started from
+    /// what is forgotten, and counts for nothing.
     pub fn forget(&mut self) {
         self.state = State::Unknown;
+        self.outdated_walk = self.walking;
+        self.walk_ended = None;
+        self.judged = None;
+        self.failing_since = None;
+        self.unremembered = None;
     }
 
-    fn walked_lately(&self, now: Instant) -> bool {
+    fn walked_lately(&self, now: Instant, pause: Duration) -> bool {
         self.walk_ended
-            .is_some_and(|ended| now.saturating_duration_since(ended) < REWALK_PAUSE)
+            .is_some_and(|ended| now.saturating_duration_since(ended) < pause)
     }
+
+    fn judged_lately(&self, now: Instant) -> bool {
+        self.judged
+            .is_some_and(|judged| now.saturating_duration_since(judged) < TOLD_FOR)
+    }
+}
+
+fn is_about_connection(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::CertificateMismatch { .. }
+            | Refusal::HandshakeFailed { .. }
+            | Refusal::NoAnswerOnDotPort { .. }
+    )
 }
 
 /// A failure of TLS under the name that people are told.

@@ -1,6 +1,7 @@
-//! Drives a walk over real sockets.
+//! Drives a walk over real sockets, or over a connection that is there already.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::ServerName;
@@ -12,21 +13,56 @@ use crate::discover::{
     Action, AskId, Connect, ConnectId, PeerCertificates, Step, TlsFailure, Verdict, Walk,
     WalkInput, WalkPolicy,
 };
-use crate::dot::{ConnectError, ConnectStage, observe};
+use crate::dot::{ConnectError, ConnectStage, DotPool, observe};
 use crate::exchange::{ExchangeLimits, udp_then_tcp};
 use crate::trust::KnownIdentity;
 
 /// How long a handshake of the walk may take, so that another address is tried in time.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// What carries the questions of a walk.
+#[derive(Clone, Debug)]
+pub enum Carrier {
+    /// Plain DNS, to the configured server: nobody is known there yet, or not any more.
+    Cleartext,
+    /// The TLS connection with the resolver that is known. Nothing that tells its name leaves in
+    /// clear: the handshakes of the walk do without SNI, too.
+    Encrypted(Arc<DotPool>),
+}
+
+impl Carrier {
+    /// The answer, or none by the deadline.
+    async fn ask(&self, server: SocketAddr, message: &[u8], deadline: Instant) -> Option<Vec<u8>> {
+        match self {
+            Self::Cleartext => {
+                let limits = ExchangeLimits::default();
+                let reply = udp_then_tcp(server, message, &limits, deadline).await;
+                reply.ok().map(|reply| reply.message)
+            }
+            Self::Encrypted(pool) => pool.ask(message, deadline).await.ok(),
+        }
+    }
+}
+
 enum Report {
     Answer(AskId, Option<Vec<u8>>),
     Tls(ConnectId, Result<PeerCertificates, TlsFailure>),
 }
 
-/// Finds out who the configured server is; tells each step as it is taken. Never takes longer
-/// than the policy's time-out.
+/// Finds out who the configured server is, by plain DNS; tells each step as it is taken. Never
+/// takes longer than the policy's time-out.
 pub async fn walk(
+    server: SocketAddr,
+    known: Option<KnownIdentity>,
+    policy: WalkPolicy,
+    told: impl FnMut(&Step),
+) -> Verdict {
+    walk_over(&Carrier::Cleartext, server, known, policy, told).await
+}
+
+/// The same, by any carrier.
+pub async fn walk_over(
+    carrier: &Carrier,
     server: SocketAddr,
     known: Option<KnownIdentity>,
     policy: WalkPolicy,
@@ -47,15 +83,18 @@ pub async fn walk(
                 Action::Event(step) => told(&step),
                 Action::Done(verdict) => return verdict,
                 Action::Ask(ask) => {
+                    let carrier = carrier.clone();
                     under_way.spawn(async move {
-                        // The exchange draws an id of its own for each try.
+                        // The carrier draws an id of its own for each try.
                         let message = ask.message(0);
-                        let limits = ExchangeLimits::default();
-                        let reply = udp_then_tcp(ask.server, &message, &limits, deadline).await;
-                        Report::Answer(ask.id, reply.ok().map(|reply| reply.message))
+                        let answer = carrier.ask(ask.server, &message, deadline).await;
+                        Report::Answer(ask.id, answer)
                     });
                 }
-                Action::Connect(connect) => {
+                Action::Connect(mut connect) => {
+                    if matches!(carrier, Carrier::Encrypted(_)) {
+                        connect.server_name = None;
+                    }
                     let until = deadline.min(now() + HANDSHAKE);
                     under_way.spawn(async move {
                         Report::Tls(connect.attempt, shake_hands(&connect, until).await)

@@ -114,9 +114,7 @@ fn another_resolver_in_the_place_of_a_known_one_is_exit_code_four() {
     assert_eq!(code(&discover(&first, &state)), 0, "it is known by now");
     let address = first.address;
     let known = first.identity.name().to_string();
-    drop(first);
-    let other = Resolver::start(Manner::Upgraded);
-    let other = Resolver::start_as(Manner::Upgraded, other.identity.clone(), Some(address));
+    let other = first.replace();
     let output = discover(&other, &state);
     assert_eq!(code(&output), 4, "{}", stdout(&output));
     assert!(

@@ -1,9 +1,10 @@
 //! `zzdot-client status`: what the daemon is doing.
 //!
 //! `--json` prints `version`, `listen`, `server`, `state` (`discovering`, `strict`, `legacy`,
-//! `refused`, `no-answer`, or `configured` for a server given by `tls://`), `walking`, `queries`
-//! (`encrypted`, `cleartext`, `failed`), `resolver` (as in `resolvers show`), `refusal`, `legacy`
-//! (`reason`, `cause`, `policy`, `looks-again-secs`), `unremembered` (why the store did not take what
+//! `refused`, `no-answer`, or `configured` for a server given by `tls://`), `down` (`reason`,
+//! `cause`: why a question would not be answered now; null while nothing speaks against it), `walking`,
+//! `queries` (`encrypted`, `cleartext`, `failed`, and in `failed-by-reason` the same by the names of
+//! the refusals and `no-answer`), `resolver` (as in `resolvers show`), `refusal`, `legacy` (`reason`, `cause`, `policy`, `looks-again-secs`), `unremembered` (why the store did not take what
 //! was learned: a restart would not know it), `tls` (the connection and its counters) and
 //! `listener` (the counters of the listeners). What does not apply is missing or null.
 
@@ -65,6 +66,13 @@ fn text(status: &Value) -> String {
             queries["encrypted"], queries["failed"]
         ),
     );
+    for (reason, count) in queries["failed-by-reason"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        line("", &format!("  {count} {reason}"));
+    }
     if let Some(failure) = status["tls"]["last-failure"].as_str() {
         line("connection", failure);
     }
@@ -75,12 +83,13 @@ fn text(status: &Value) -> String {
 fn state(status: &Value) -> String {
     let resolver = &status["resolver"];
     match status["state"].as_str().unwrap_or_default() {
-        "strict" | "configured" if !status["tls"]["last-failure"].is_null() => {
+        "strict" | "configured" if status["down"].is_object() => {
+            let name = resolver["name"].as_str().unwrap_or("the server configured");
+            let at = resolver["endpoint"].as_str().or(status["server"].as_str());
             style::red(&format!(
-                "no answers: no TLS with {}",
-                status["resolver"]["name"]
-                    .as_str()
-                    .unwrap_or("the server configured")
+                "DOWN: no TLS with {name} at {} ({})",
+                at.unwrap_or("-"),
+                field(&status["down"], "reason")
             ))
         }
         "strict" => format!(

@@ -181,7 +181,6 @@ impl DotPool {
     /// # Errors
     /// [`DotError::NoConnection`] or [`DotError::Deadline`].
     pub async fn connect(&self, deadline: Instant) -> Result<(), DotError> {
-        self.inner.lock().last_asked = now();
         match timeout_at(deadline.into(), self.inner.connection(None)).await {
             Ok(connected) => Ok(connected.map(drop)?),
             Err(_) => Err(DotError::Deadline {
@@ -189,6 +188,21 @@ impl DotPool {
                 connect: self.inner.lock().last_failure.clone(),
             }),
         }
+    }
+
+    /// Why there is no connection; none while there is one, or while nothing speaks against one.
+    #[must_use]
+    pub fn failure(&self) -> Option<DotError> {
+        let state = self.inner.lock();
+        if state
+            .current
+            .as_ref()
+            .is_some_and(|current| current.is_open())
+            && state.failing_since.is_none()
+        {
+            return None;
+        }
+        state.last_failure.clone().map(DotError::NoConnection)
     }
 
     /// What it is doing.

@@ -63,6 +63,13 @@ fn refused() -> Verdict {
     }
 }
 
+fn another_key() -> DotError {
+    DotError::NoConnection(ConnectError::Untrusted {
+        address: endpoint(),
+        reason: "another key".to_owned(),
+    })
+}
+
 fn unreachable() -> DotError {
     DotError::NoConnection(ConnectError::TimedOut {
         address: endpoint(),
@@ -95,7 +102,15 @@ impl Lab {
 
     fn walk(&mut self, verdict: Verdict) -> Option<KnownIdentity> {
         self.session.begin_walk().unwrap();
-        self.session.end_walk(self.now, CLOCK, verdict, None)
+        self.end_walk(verdict, Ok(()))
+    }
+
+    fn end_walk(&mut self, verdict: Verdict, stored: Result<(), String>) -> Option<KnownIdentity> {
+        let learned = self.session.end_walk(self.now, verdict, None);
+        if let Some(identity) = learned.clone() {
+            self.session.learn(self.now, CLOCK, identity, stored);
+        }
+        learned
     }
 
     fn route(&self) -> Route {
@@ -172,11 +187,19 @@ fn refusals_and_silence_are_told_and_looked_at_again() {
         other => panic!("{other:?}"),
     }
     lab.now += REFUSED_FOR;
-    assert_eq!(lab.route(), Route::AfterWalk);
+    assert!(
+        matches!(lab.route(), Route::FailAndWalk(_)),
+        "told at once, and looked at behind"
+    );
     lab.walk(Verdict::NoAnswer);
     assert!(matches!(lab.route(), Route::Fail(Failure::NoAnswer(_))));
     lab.now += NO_ANSWER_FOR;
-    assert_eq!(lab.route(), Route::AfterWalk);
+    assert!(matches!(
+        lab.route(),
+        Route::FailAndWalk(Failure::NoAnswer(_))
+    ));
+    lab.now += TOLD_FOR;
+    assert_eq!(lab.route(), Route::AfterWalk, "old news: worth waiting");
 }
 
 #[test]
@@ -184,9 +207,7 @@ fn the_anchor_of_a_name_known_from_elsewhere_counts() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
     lab.session.begin_walk().unwrap();
     let known = KnownIdentity::first_met(&discovered(2));
-    let change = lab
-        .session
-        .end_walk(lab.now, CLOCK, upgraded(), Some(known));
+    let change = lab.session.end_walk(lab.now, upgraded(), Some(known));
     assert_eq!(change, None);
     match lab.session.state() {
         State::Refused { refusal, .. } => assert_eq!(refusal.name(), "anchor-changed"),
@@ -200,9 +221,14 @@ fn expired_signatures_are_renewed_before_the_key_is_used() {
     let late = UnixTime(CLOCK.0 + WEEK + 1);
     assert_eq!(lab.session.route(lab.now, late), Route::AfterWalk);
     lab.session.begin_walk().unwrap();
-    lab.session.end_walk(lab.now, late, Verdict::NoAnswer, None);
+    lab.session.end_walk(lab.now, Verdict::NoAnswer, None);
     assert!(matches!(lab.session.route(lab.now, late), Route::Fail(_)));
     lab.now += REWALK_PAUSE;
+    assert!(matches!(
+        lab.session.route(lab.now, late),
+        Route::FailAndWalk(_)
+    ));
+    lab.now += TOLD_FOR;
     assert_eq!(lab.session.route(lab.now, late), Route::AfterWalk);
 }
 
@@ -220,9 +246,9 @@ fn an_identity_is_renewed_by_the_hour() {
 #[test]
 fn what_could_not_be_remembered_is_told_and_tried_again_soon() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
-    lab.walk(upgraded()).unwrap();
-    lab.session
-        .on_remembered(lab.now, Err("disk full".to_owned()));
+    lab.session.begin_walk().unwrap();
+    lab.end_walk(upgraded(), Err("disk full".to_owned()))
+        .unwrap();
     assert_eq!(lab.session.unremembered(), Some("disk full"));
     assert_eq!(
         lab.route(),
@@ -232,51 +258,156 @@ fn what_could_not_be_remembered_is_told_and_tried_again_soon() {
     lab.now += REFRESH_RETRY;
     assert!(lab.session.wants_refresh(lab.now));
     assert!(lab.walk(upgraded()).is_some());
-    lab.session.on_remembered(lab.now, Ok(()));
     assert_eq!(lab.session.unremembered(), None);
     lab.now += REFRESH_RETRY;
     assert!(!lab.session.wants_refresh(lab.now));
 }
 
 #[test]
-fn failing_tls_leads_to_a_walk_but_not_to_many() {
-    let mut lab = Lab::strict();
-    assert_eq!(
-        lab.session.on_tls_failure(lab.now, &unreachable()),
-        Advice::Walk
-    );
-    lab.walk(Verdict::NoAnswer);
-    match lab.session.on_tls_failure(lab.now, &unreachable()) {
-        Advice::Fail(failure) => {
-            assert!(failure.ede().1.starts_with("no-answer-on-dot-port: "));
+fn no_question_is_answered_before_the_store_has_it() {
+    let mut lab = Lab::new(LegacyPolicy::Plain);
+    lab.session.begin_walk().unwrap();
+    let identity = lab.session.end_walk(lab.now, upgraded(), None).unwrap();
+    assert_eq!(lab.route(), Route::AfterWalk);
+    assert_eq!(lab.session.begin_walk(), None, "it is not over yet");
+    lab.session.learn(lab.now, CLOCK, identity, Ok(()));
+    assert_eq!(lab.route(), Route::Encrypted);
+}
+
+#[test]
+fn what_another_session_met_binds_this_one() {
+    for verdict in [legacy(), refused(), Verdict::NoAnswer] {
+        let mut lab = Lab::new(LegacyPolicy::Plain);
+        lab.walk(verdict);
+        lab.session.bind(KnownIdentity::first_met(&discovered(1)));
+        lab.walk(legacy());
+        for hours in 0..3 {
+            lab.now += Duration::from_secs(3600 * hours);
+            assert_eq!(lab.route(), Route::Encrypted);
         }
+    }
+}
+
+#[test]
+fn a_revoked_identity_is_not_asked_anything() {
+    let now = Instant::now();
+    let revoked = KnownIdentity::first_met(&discovered(1)).revoked();
+    let session = Session::new(server(), LegacyPolicy::Plain, Some(revoked), now);
+    match session.route(now, CLOCK) {
+        Route::Fail(failure) => assert_eq!(failure.name(), "identity-revoked"),
         other => panic!("{other:?}"),
     }
-    lab.now += REWALK_PAUSE;
-    assert_eq!(
-        lab.session.on_tls_failure(lab.now, &unreachable()),
-        Advice::Walk
+    assert!(!session.wants_refresh(now + REFRESH));
+}
+
+#[test]
+fn another_key_leads_to_a_walk_in_cleartext_but_not_to_many() {
+    let mut lab = Lab::strict();
+    assert!(lab.session.may_walk_in_clear(lab.now, &another_key()));
+    let advice = lab.session.on_tls_failure(lab.now, &another_key());
+    assert_eq!(advice, Advice::Walk);
+    lab.walk(refused());
+    for _ in 0..49 {
+        match lab.session.on_tls_failure(lab.now, &another_key()) {
+            Advice::Fail(failure) => assert_eq!(failure.name(), "no-resolver-name"),
+            other => panic!("{other:?}"),
+        }
+        lab.now += REWALK_PAUSE / 50;
+    }
+    lab.now += REWALK_PAUSE / 50;
+    let advice = lab.session.on_tls_failure(lab.now, &another_key());
+    assert!(
+        matches!(advice, Advice::FailAndWalk(_)),
+        "told at once, and looked at behind: {advice:?}"
     );
+    lab.now += TOLD_FOR;
+    let advice = lab.session.on_tls_failure(lab.now, &another_key());
+    assert_eq!(advice, Advice::Walk, "old news: worth waiting");
+}
+
+#[test]
+fn a_port_that_does_not_answer_leads_to_no_walk_in_cleartext() {
+    let mut lab = Lab::strict();
+    let started = lab.now;
+    while lab.now - started < MOVED_AFTER {
+        match lab.session.on_tls_failure(lab.now, &unreachable()) {
+            Advice::Fail(failure) => assert_eq!(failure.name(), "no-answer-on-dot-port"),
+            other => panic!("{other:?}"),
+        }
+        assert!(!lab.session.may_walk_in_clear(lab.now, &unreachable()));
+        lab.now += Duration::from_secs(1);
+    }
+}
+
+#[test]
+fn a_resolver_that_may_have_moved_is_looked_for_by_the_minute() {
+    let mut lab = Lab::strict();
+    let _ = lab.session.on_tls_failure(lab.now, &unreachable());
+    lab.now += MOVED_AFTER;
+    let started = lab.now;
+    let mut walks = 0;
+    while lab.now - started < 10 * MOVED_PAUSE {
+        match lab.session.on_tls_failure(lab.now, &unreachable()) {
+            Advice::Fail(_) => {}
+            Advice::FailAndWalk(_) => {
+                walks += 1;
+                assert!(lab.session.may_walk_in_clear(lab.now, &unreachable()));
+                lab.walk(Verdict::NoAnswer);
+            }
+            Advice::Walk => panic!("nobody waits for it"),
+        }
+        lab.now += Duration::from_secs(1);
+    }
+    assert_eq!(walks, 10);
+    lab.session.on_tls_answer();
+    let _ = lab.session.on_tls_failure(lab.now, &unreachable());
+    assert!(
+        !lab.session.may_walk_in_clear(lab.now, &unreachable()),
+        "an answer in between starts the minute anew"
+    );
+}
+
+#[test]
+fn a_walk_that_may_not_go_in_cleartext_ends_with_the_reason() {
+    let mut lab = Lab::strict();
+    let late = UnixTime(CLOCK.0 + WEEK + 1);
+    lab.session.begin_walk().unwrap();
+    lab.session.abandon_walk(lab.now, &unreachable());
+    match lab.session.route(lab.now, late) {
+        Route::Fail(failure) => assert_eq!(failure.name(), "no-answer-on-dot-port"),
+        other => panic!("{other:?}"),
+    }
+    assert!(lab.session.begin_walk().is_some(), "it is over");
 }
 
 #[test]
 fn a_resolver_that_changes_right_after_it_was_met_is_looked_at_again_once() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
     lab.walk(upgraded()).unwrap();
-    assert_eq!(
-        lab.session.on_tls_failure(lab.now, &unreachable()),
-        Advice::Walk
-    );
+    let advice = lab.session.on_tls_failure(lab.now, &another_key());
+    assert_eq!(advice, Advice::Walk);
     lab.walk(upgraded()).unwrap();
-    let again = lab.session.on_tls_failure(lab.now, &unreachable());
+    let again = lab.session.on_tls_failure(lab.now, &another_key());
     assert!(matches!(again, Advice::Fail(_)), "{again:?}");
+}
+
+#[test]
+fn what_a_walk_finds_after_its_resolver_was_forgotten_counts_for_nothing() {
+    for verdict in [refused(), upgraded(), Verdict::NoAnswer] {
+        let mut lab = Lab::strict();
+        lab.session.begin_walk().unwrap();
+        lab.session.forget();
+        assert_eq!(lab.session.end_walk(lab.now, verdict, None), None);
+        assert_eq!(lab.route(), Route::AfterWalk);
+        assert_eq!(lab.session.begin_walk(), Some(None), "a first meeting");
+    }
 }
 
 #[test]
 fn what_the_walk_found_says_more_than_that_tls_fails() {
     let mut lab = Lab::strict();
     lab.walk(legacy());
-    match lab.session.on_tls_failure(lab.now, &unreachable()) {
+    match lab.session.on_tls_failure(lab.now, &another_key()) {
         Advice::Fail(failure) => assert!(failure.ede().1.starts_with("downgraded: ")),
         other => panic!("{other:?}"),
     }
@@ -285,7 +416,7 @@ fn what_the_walk_found_says_more_than_that_tls_fails() {
 #[test]
 fn an_answer_over_tls_clears_what_stood_in_the_way() {
     let mut lab = Lab::strict();
-    let _ = lab.session.on_tls_failure(lab.now, &unreachable());
+    let _ = lab.session.on_tls_failure(lab.now, &another_key());
     lab.walk(legacy());
     assert!(matches!(
         lab.session.state(),

@@ -10,10 +10,11 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::{Kind, Upstream, now};
 use crate::discover::{Tlsa, Verdict};
-use crate::dot::{DotLimits, DotPool, Endpoint, PeerProof};
+use crate::dot::{DotError, DotLimits, DotPool, Endpoint, PeerProof};
 use crate::session::{Route, Session};
 use crate::store::Store;
 use crate::trust::KnownIdentity;
+use crate::walker::Carrier;
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_secs(5);
@@ -23,6 +24,8 @@ const CONNECT_AHEAD: Duration = Duration::from_secs(5);
 pub(super) struct Discovery {
     pub(super) store: Arc<Store>,
     pub(super) inner: Mutex<Inner>,
+    /// Held while session and store change together.
+    pub(super) memory: tokio::sync::Mutex<()>,
     /// Counts the walks that ended.
     pub(super) walks: watch::Sender<u64>,
     pub(super) plain_turns: Semaphore,
@@ -35,6 +38,15 @@ pub(super) struct Inner {
 }
 
 pub(super) type PoolKey = (SocketAddr, ResolverName, Vec<Tlsa>);
+
+/// How a walk to a known resolver may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Over TLS alone: nobody asks for it.
+    Encrypted,
+    /// In cleartext where the session sees no other way.
+    InClear,
+}
 
 impl Discovery {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -74,23 +86,68 @@ impl Discovery {
         Some(pool)
     }
 
+    /// What a walk to the known resolver goes over.
+    pub(super) async fn carrier(&self, allowed: Allowed) -> Result<Carrier, DotError> {
+        let Some(pool) = self.pool() else {
+            // Forgotten this very moment: what the walk finds counts for nothing.
+            return Ok(Carrier::Cleartext);
+        };
+        match pool.connect(now() + CONNECT_AHEAD).await {
+            Ok(()) => Ok(Carrier::Encrypted(pool)),
+            Err(error)
+                if allowed == Allowed::InClear
+                    && self.lock().session.may_walk_in_clear(now(), &error) =>
+            {
+                Ok(Carrier::Cleartext)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn abandon_walk(&self, error: &DotError) {
+        tracing::debug!(%error, "no walk without TLS");
+        self.lock().session.abandon_walk(now(), error);
+        self.walks.send_modify(|walks| *walks += 1);
+    }
+
+    /// Whether the store expects somebody at the configured server. If so, so does the session.
+    pub(super) async fn is_bound(&self) -> bool {
+        let server = self.server();
+        if self.store.expected_at(server).is_none() {
+            return false;
+        }
+        let _memory = self.memory.lock().await;
+        let bound = self.store.expected_at(server);
+        let is_bound = bound.is_some();
+        if let Some(identity) = bound {
+            self.lock().session.bind(identity);
+        }
+        is_bound
+    }
+
     pub(super) async fn end_walk(&self, verdict: Verdict) {
         tell(self.server(), &verdict);
-        let remembered = match &verdict {
-            Verdict::Upgraded(discovered) => self.store.identity(&discovered.name),
-            _ => None,
+        let upgraded = {
+            let _memory = self.memory.lock().await;
+            let remembered = match &verdict {
+                Verdict::Upgraded(discovered) => self.store.identity(&discovered.name),
+                _ => None,
+            };
+            let server = self.server();
+            let bound = self.store.expected_at(server);
+            let change = {
+                let session = &mut self.lock().session;
+                if let Some(identity) = bound {
+                    session.bind(identity);
+                }
+                session.end_walk(now(), verdict, remembered)
+            };
+            let upgraded = change.is_some();
+            if let Some(identity) = change {
+                self.learn(server, identity).await;
+            }
+            upgraded
         };
-        let (server, change) = {
-            let mut inner = self.lock();
-            let change = inner
-                .session
-                .end_walk(now(), UnixTime::now(), verdict, remembered);
-            (inner.session.server(), change)
-        };
-        let upgraded = change.is_some();
-        if let Some(identity) = change {
-            self.remember(server, identity).await;
-        }
         self.walks.send_modify(|walks| *walks += 1);
         if upgraded && let Some(pool) = self.pool() {
             // For the first question to come; how it went is told when somebody asks.
@@ -99,9 +156,10 @@ impl Discovery {
     }
 
     /// Latches, durably, before the first question is asked of the identity.
-    pub(super) async fn remember(&self, server: SocketAddr, identity: KnownIdentity) {
+    async fn learn(&self, server: SocketAddr, identity: KnownIdentity) {
         let store = Arc::clone(&self.store);
-        let written = tokio::task::spawn_blocking(move || store.remember(server, identity)).await;
+        let known = identity.clone();
+        let written = tokio::task::spawn_blocking(move || store.remember(server, known)).await;
         let outcome = match written {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -109,7 +167,8 @@ impl Discovery {
         if let Err(error) = &outcome {
             tracing::error!(%error, "what was learned is not remembered");
         }
-        self.lock().session.on_remembered(now(), outcome);
+        let session = &mut self.lock().session;
+        session.learn(now(), UnixTime::now(), identity, outcome);
     }
 }
 
@@ -131,8 +190,10 @@ pub(super) async fn keep(upstream: Weak<Upstream>) {
                 session.wants_refresh(now()),
             )
         };
-        if refresh || (first && route == Route::AfterWalk) {
-            upstream.begin_walk();
+        if first && route == Route::AfterWalk {
+            upstream.begin_walk(Allowed::InClear);
+        } else if refresh {
+            upstream.begin_walk(Allowed::Encrypted);
         } else if first
             && route == Route::Encrypted
             && let Some(pool) = discovery.pool()

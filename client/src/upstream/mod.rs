@@ -3,9 +3,10 @@
 mod discovery;
 mod status;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,10 +22,10 @@ use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
 use crate::session::{Advice, Failure, Route, Session, failure_of};
 use crate::store::Store;
 use crate::stub::{Answer, Answering, StubLimits};
-use crate::walker::walk;
+use crate::walker::{Carrier, walk_over};
 use crate::wire::{self, View};
 
-use discovery::{Discovery, Inner, keep};
+use discovery::{Allowed, Discovery, Inner, keep};
 
 pub use status::{describe, describe_all};
 
@@ -42,7 +43,8 @@ pub struct Upstream {
     walk_budget: Duration,
     encrypted: AtomicU64,
     cleartext: AtomicU64,
-    failed: AtomicU64,
+    /// By the name of the reason; the names are few.
+    failed: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 enum Kind {
@@ -86,6 +88,7 @@ impl Upstream {
                 session,
                 pool: None,
             }),
+            memory: tokio::sync::Mutex::new(()),
             walks: watch::Sender::new(0),
             plain_turns: Semaphore::new(PLAIN_IN_FLIGHT),
         }));
@@ -101,7 +104,7 @@ impl Upstream {
             walk_budget: limits.walk_budget(),
             encrypted: AtomicU64::new(0),
             cleartext: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            failed: Mutex::default(),
         }
     }
 
@@ -109,10 +112,12 @@ impl Upstream {
     ///
     /// # Errors
     /// The store's.
-    pub fn forget(&self, name: &ResolverName) -> Result<bool, crate::store::StoreError> {
+    pub async fn forget(&self, name: &ResolverName) -> Result<bool, crate::store::StoreError> {
         let Kind::Discovered(discovery) = &self.kind else {
             return Ok(false);
         };
+        // A walk that ends now is remembered before, or counts for nothing after.
+        let _memory = discovery.memory.lock().await;
         let known = discovery.store.forget(name)?;
         let mut inner = discovery.lock();
         if inner
@@ -126,23 +131,30 @@ impl Upstream {
         Ok(known)
     }
 
-    /// Whether this is the session with `server` under `legacy`, which a reload need not disturb.
+    /// Whether this is the session with `server`. If so it goes on, under `legacy`: what it knows,
+    /// and the connection, survive a reload.
     #[must_use]
-    pub fn is_session_with(&self, server: SocketAddr, legacy: LegacyPolicy) -> bool {
+    pub fn continues_with(&self, server: SocketAddr, legacy: LegacyPolicy) -> bool {
         let Kind::Discovered(discovery) = &self.kind else {
             return false;
         };
-        let session = &discovery.lock().session;
-        session.server() == server && session.legacy_policy() == legacy
+        let session = &mut discovery.lock().session;
+        let same = session.server() == server;
+        if same {
+            session.set_legacy_policy(legacy);
+        }
+        same
     }
 
     /// What it is doing, for `zzdot-client status`. The fields are documented there.
     #[must_use]
     pub fn status(&self) -> Value {
+        let failures = self.failures().clone();
         let queries = json!({
             "encrypted": self.encrypted.load(Ordering::Relaxed),
             "cleartext": self.cleartext.load(Ordering::Relaxed),
-            "failed": self.failed.load(Ordering::Relaxed),
+            "failed": failures.values().sum::<u64>(),
+            "failed-by-reason": failures,
         });
         match &self.kind {
             Kind::Fixed { address, pool } => json!({
@@ -150,9 +162,14 @@ impl Upstream {
                 "state": "configured",
                 "queries": queries,
                 "tls": pool.status(),
+                "down": pool.failure().map(|error| status::down(&failure_of(&error))),
             }),
             Kind::Discovered(discovery) => discovery.status(&queries),
         }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn resolve(
@@ -175,6 +192,13 @@ impl Upstream {
             let route = discovery.lock().session.route(now(), UnixTime::now());
             match route {
                 Route::Fail(failure) => return Err(failure),
+                Route::FailAndWalk(failure) => {
+                    self.begin_walk(Allowed::InClear);
+                    return Err(failure);
+                }
+                // The store has the last word: nothing leaves in cleartext to a server that any
+                // session ever met.
+                Route::Cleartext if discovery.is_bound().await => continue,
                 Route::Cleartext => return self.pass_on(discovery, query, deadline).await,
                 Route::Encrypted => {
                     let Some(pool) = discovery.pool() else {
@@ -192,6 +216,10 @@ impl Upstream {
                     let advice = discovery.lock().session.on_tls_failure(now(), &error);
                     match advice {
                         Advice::Fail(failure) => return Err(failure),
+                        Advice::FailAndWalk(failure) => {
+                            self.begin_walk(Allowed::InClear);
+                            return Err(failure);
+                        }
                         Advice::Walk => {
                             tracing::debug!(%error, "TLS failed");
                             met = Some(failure_of(&error));
@@ -200,7 +228,7 @@ impl Upstream {
                 }
                 Route::AfterWalk => {}
             }
-            self.begin_walk();
+            self.begin_walk(Allowed::InClear);
             if walks_left == 0 || !wait_for_walk(ended, deadline).await {
                 return Err(met.unwrap_or_else(|| slow(discovery.server())));
             }
@@ -243,8 +271,9 @@ impl Upstream {
         without_hop_options(&answer).map_err(unfit)
     }
 
-    /// Starts a walk, unless one is under way.
-    fn begin_walk(self: &Arc<Self>) {
+    /// Starts a walk, unless one is under way. The first meeting is in cleartext; from then on the
+    /// walk goes over TLS, unless the session allows otherwise and so does whoever asks for it.
+    fn begin_walk(self: &Arc<Self>, allowed: Allowed) {
         let Kind::Discovered(discovery) = &self.kind else {
             return;
         };
@@ -257,16 +286,25 @@ impl Upstream {
         };
         let upstream = Arc::clone(self);
         let server = discovery.server();
-        // Here and not where TLS fails: that may be told by a thousand questions at once.
-        tracing::info!(%server, "finding out who the server is");
         tokio::spawn(async move {
-            let verdict = walk(server, expected, policy, |step| {
+            let Kind::Discovered(discovery) = &upstream.kind else {
+                return;
+            };
+            let carrier = match &expected {
+                None => Carrier::Cleartext,
+                Some(_) => match discovery.carrier(allowed).await {
+                    Ok(carrier) => carrier,
+                    Err(error) => return discovery.abandon_walk(&error),
+                },
+            };
+            // Here and not where TLS fails: that may be told by a thousand questions at once.
+            let in_clear = matches!(carrier, Carrier::Cleartext);
+            tracing::info!(%server, in_clear, "finding out who the server is");
+            let verdict = walk_over(&carrier, server, expected, policy, |step| {
                 tracing::debug!(%server, "{step}");
             })
             .await;
-            if let Kind::Discovered(discovery) = &upstream.kind {
-                discovery.end_walk(verdict).await;
-            }
+            discovery.end_walk(verdict).await;
         });
     }
 }
@@ -284,7 +322,7 @@ impl Answer for Upstream {
                     answer
                 }
                 Err(failure) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    *self.failures().entry(failure.name()).or_default() += 1;
                     let (code, text) = failure.ede();
                     tracing::debug!("not answered: {text}");
                     wire::error_reply(&query, SERVFAIL, Some((code, &text))).unwrap_or_default()

@@ -1,11 +1,12 @@
 //! What `zzdot-client status` and `zzdot-client resolvers` are told.
 
 use serde_json::{Value, json};
+use zzdot_zonegen::clock::UnixTime;
 
 use super::discovery::Discovery;
 use super::now;
 use crate::config::LegacyPolicy;
-use crate::session::State;
+use crate::session::{Failure, Route, State};
 use crate::store::Store;
 use crate::trust::KnownIdentity;
 
@@ -36,6 +37,15 @@ pub fn describe_all(store: &Store) -> Value {
         told
     });
     json!({ "resolvers": resolvers.collect::<Vec<_>>() })
+}
+
+/// Why a question that came now would not be answered.
+pub(super) fn down(failure: &Failure) -> Value {
+    let cause = match failure {
+        Failure::Refused(refusal) => refusal.cause(),
+        Failure::NoAnswer(cause) => cause.clone(),
+    };
+    json!({ "reason": failure.name(), "cause": cause })
 }
 
 impl Discovery {
@@ -74,9 +84,18 @@ impl Discovery {
             }
             State::NoAnswer { .. } => status["state"] = "no-answer".into(),
         }
-        if let Some((_, pool)) = &inner.pool {
+        let pool = inner.pool.as_ref().map(|(_, pool)| pool);
+        if let Some(pool) = pool {
             status["tls"] = json!(pool.status());
         }
+        let failure = match session.route(now(), UnixTime::now()) {
+            Route::Fail(failure) | Route::FailAndWalk(failure) => Some(failure),
+            Route::Encrypted => pool
+                .and_then(|pool| pool.failure())
+                .map(|error| session.explain(&error)),
+            Route::Cleartext | Route::AfterWalk => None,
+        };
+        status["down"] = json!(failure.as_ref().map(down));
         status
     }
 }

@@ -36,6 +36,7 @@ pub enum Manner {
 /// A resolver on loopback: its zones, `www.example`, and a record of what it was asked in clear.
 pub struct Resolver {
     pub address: SocketAddr,
+    pub dot: SocketAddr,
     pub identity: Arc<Identity>,
     shared: Arc<Shared>,
     _runtime: tokio::runtime::Runtime,
@@ -54,8 +55,25 @@ impl Resolver {
         Self::start_as(manner, Arc::new(identity.unwrap()), None)
     }
 
-    /// A resolver with this identity, at this address or at any.
-    pub fn start_as(manner: Manner, identity: Arc<Identity>, at: Option<SocketAddr>) -> Self {
+    /// Another resolver in the place of this one: the same addresses, an identity of its own.
+    pub fn replace(self) -> Self {
+        let identity = Identity::invent(&Name::from_ascii("zz.").unwrap(), &SystemRandom::new());
+        self.restart_as(Arc::new(identity.unwrap()))
+    }
+
+    /// The same addresses, this identity.
+    pub fn restart_as(self, identity: Arc<Identity>) -> Self {
+        let at = (self.address, self.dot);
+        drop(self);
+        Self::start_as(Manner::Upgraded, identity, Some(at))
+    }
+
+    /// A resolver with this identity, at these addresses for DNS and DNS over TLS or at any.
+    pub fn start_as(
+        manner: Manner,
+        identity: Arc<Identity>,
+        at: Option<(SocketAddr, SocketAddr)>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -63,15 +81,17 @@ impl Resolver {
             .unwrap();
         let _entered = runtime.enter();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let udp = UdpSocket::bind(at.unwrap_or(any)).unwrap();
+        let (at, dot_at) = at.unwrap_or((any, any));
+        let udp = UdpSocket::bind(at).unwrap();
         udp.set_nonblocking(true).unwrap();
         let address = udp.local_addr().unwrap();
-        let dot = std::net::TcpListener::bind(any).unwrap();
+        let dot = std::net::TcpListener::bind(dot_at).unwrap();
         dot.set_nonblocking(true).unwrap();
+        let dot_at = dot.local_addr().unwrap();
         let publication = Publication {
             server_type: ServerType::Resolver,
             addresses: vec![address.ip()],
-            dot_port: dot.local_addr().unwrap().port(),
+            dot_port: dot_at.port(),
         };
         let stamp = Stamp::next(None, UnixTime::now()).unwrap();
         let shared = Arc::new(Shared {
@@ -84,6 +104,7 @@ impl Resolver {
         runtime.spawn(serve_dot(dot, acceptor(&identity), Arc::clone(&shared)));
         Self {
             address,
+            dot: dot_at,
             identity,
             shared,
             _runtime: runtime,
@@ -99,7 +120,7 @@ impl Resolver {
         self.shared.tls_works.store(false, Ordering::SeqCst);
     }
 
-    /// The questions that came in clear since the last call.
+    /// The questions that came in clear since the last call, and the names in handshakes.
     pub fn take_in_clear(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.in_clear.lock().unwrap())
     }
@@ -180,6 +201,10 @@ async fn serve_dot(listener: std::net::TcpListener, acceptor: TlsAcceptor, share
             let Ok(mut stream) = acceptor.accept(stream).await else {
                 return;
             };
+            if let Some(name) = stream.get_ref().1.server_name() {
+                let told = format!("{name} SNI");
+                shared.in_clear.lock().unwrap().push(told);
+            }
             let mut frames = FrameReader::new();
             while let Ok(Some(message)) = frames.next(&mut stream).await {
                 if !shared.tls_works.load(Ordering::SeqCst) {

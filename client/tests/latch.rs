@@ -1,0 +1,223 @@
+//! Once private, always private; and told at once where that means no answer.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, Manner, Resolver, client, code, stderr};
+use hickory_proto::rr::{Name, RecordType};
+use serde_json::Value;
+use zzdot_client::config::LegacyPolicy;
+use zzdot_client::discover::{Verdict, WalkPolicy};
+use zzdot_client::dot::{DotLimits, DotPool, Endpoint, PeerProof};
+use zzdot_client::store::Store;
+use zzdot_client::stub::{Answer, StubLimits};
+use zzdot_client::trust::KnownIdentity;
+use zzdot_client::upstream::Upstream;
+use zzdot_client::walker::{Carrier, walk_over};
+use zzdot_client::wire::{QuestionFlags, View, question};
+use zzdot_zonegen::clock::UnixTime;
+
+/// Questions after the first one.
+const MANY: u32 = 20;
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+fn server(resolver: &Resolver) -> String {
+    format!("server = \"{}\"", resolver.address)
+}
+
+fn www(daemon: &Daemon) -> Value {
+    let output = daemon.tool(&["query", "www.example", "A", "--json"]);
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+fn assert_answered(daemon: &Daemon) {
+    let told = www(daemon);
+    assert_eq!(told["answers"][0]["data"], "192.0.2.80", "{told}");
+}
+
+fn assert_refused(daemon: &Daemon, reason: &str) {
+    let told = www(daemon);
+    assert_eq!(told["rcode"], "SERVFAIL");
+    let error = told["extended-errors"][0].as_str().unwrap();
+    assert!(error.starts_with(&format!("{reason}: ")), "{error}");
+}
+
+/// Many questions together take less time than one may.
+fn assert_all_refused_at_once(daemon: &Daemon, reason: &str) {
+    let started = Instant::now();
+    for _ in 0..MANY {
+        assert_refused(daemon, reason);
+    }
+    let (took, budget) = (started.elapsed(), StubLimits::default().query_budget());
+    assert!(took < budget, "{took:?} for {MANY} questions");
+    let counted = &daemon.status()["queries"]["failed-by-reason"];
+    assert!(
+        counted[reason].as_u64() > Some(u64::from(MANY)),
+        "{counted}"
+    );
+}
+
+/// Meets the resolver, so that `folder` remembers it; gives back what is remembered.
+fn meet(resolver: &Resolver, folder: &Path) -> KnownIdentity {
+    let state = folder.join("state");
+    let address = resolver.address.to_string();
+    let output = client(&[
+        "discover",
+        "--server",
+        &address,
+        "--state-dir",
+        state.to_str().unwrap(),
+    ]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    resolver.take_in_clear();
+    let (store, _) = Store::open(&state).unwrap();
+    store.expected_at(resolver.address).unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_walk_over_the_connection_finds_the_same_and_nothing_leaves_in_cleartext() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let known = meet(&resolver, folder.path());
+    let endpoint = Endpoint {
+        address: known.endpoint,
+        server_name: None,
+        proof: PeerProof::Dane {
+            tlsa: known.tlsa.clone(),
+            name: known.name.clone(),
+        },
+    };
+    let walk_by = |encrypted: bool| {
+        runtime().block_on(async {
+            let pool = DotPool::new(&endpoint, DotLimits::default()).unwrap();
+            let carrier = match encrypted {
+                true => Carrier::Encrypted(Arc::new(pool)),
+                false => Carrier::Cleartext,
+            };
+            let (address, known) = (resolver.address, Some(known.clone()));
+            walk_over(&carrier, address, known, WalkPolicy::default(), |_| {}).await
+        })
+    };
+    let found = |verdict| match verdict {
+        Verdict::Upgraded(discovered) => known.met_again(&discovered).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let over_tls = found(walk_by(true));
+    assert_eq!(resolver.take_in_clear(), nothing());
+    let in_clear = found(walk_by(false));
+    assert_ne!(resolver.take_in_clear(), nothing());
+    assert_eq!(over_tls.tlsa, in_clear.tlsa);
+    assert_eq!(over_tls.signatures_expire, in_clear.signatures_expire);
+}
+
+#[test]
+fn expired_signatures_are_renewed_over_tls() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let known = meet(&resolver, folder.path());
+    let (store, _) = Store::open(&folder.path().join("state")).unwrap();
+    let expired = KnownIdentity {
+        signatures_expire: UnixTime(UnixTime::now().0 - 1),
+        ..known
+    };
+    store.remember(resolver.address, expired).unwrap();
+    drop(store);
+    let daemon = Daemon::start(folder.path(), &server(&resolver));
+    assert_answered(&daemon);
+    assert_eq!(resolver.take_in_clear(), nothing());
+}
+
+#[test]
+fn a_dead_resolver_is_told_at_once_and_nothing_is_asked_in_cleartext() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &server(&resolver));
+    assert_answered(&daemon);
+    resolver.break_tls();
+    resolver.take_in_clear();
+    assert_refused(&daemon, "handshake-failed");
+    assert_all_refused_at_once(&daemon, "handshake-failed");
+    assert_eq!(resolver.take_in_clear(), nothing());
+    let identity = Arc::clone(&resolver.identity);
+    let _back = resolver.restart_as(identity);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while www(&daemon)["rcode"] != "NOERROR" {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+    }
+}
+
+#[test]
+fn an_impostor_is_told_at_once_and_hears_no_more_than_a_walk() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &server(&resolver));
+    assert_answered(&daemon);
+    let identity = Arc::clone(&resolver.identity);
+    let known = identity.name().to_string();
+    let impostor = resolver.replace();
+    assert_refused(&daemon, "name-changed");
+    assert_all_refused_at_once(&daemon, "name-changed");
+    let heard = impostor.take_in_clear();
+    assert!(
+        !heard.is_empty() && heard.len() < MANY as usize,
+        "{heard:?}"
+    );
+    for asked in heard {
+        assert!(asked.starts_with("resolver-name.arpa."), "{asked}");
+        assert!(!asked.contains(&known), "{asked}");
+    }
+    let _back = impostor.restart_as(identity);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while www(&daemon)["rcode"] != "NOERROR" {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+    }
+    assert_eq!(daemon.status()["down"], Value::Null);
+}
+
+#[test]
+fn a_session_that_took_a_server_for_legacy_obeys_a_binding_that_another_one_stored() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let known = meet(&resolver, folder.path());
+    resolver.set_manner(Manner::Legacy);
+    let state = folder.path().join("another");
+    let (store, _) = Store::open(&state).unwrap();
+    let store = Arc::new(store);
+    let name = Name::from_ascii("www.example.").unwrap();
+    let query = question(7, &name, RecordType::A, QuestionFlags::default(), None);
+    let rcode = |answer: &[u8]| View::parse(answer).unwrap().rcode();
+    runtime().block_on(async {
+        let (store, limits) = (Arc::clone(&store), StubLimits::default());
+        let address = resolver.address;
+        let upstream =
+            Upstream::discovered(address, LegacyPolicy::Plain, Arc::clone(&store), &limits);
+        let answer = Arc::clone(&upstream).answer(query.clone()).await;
+        assert_eq!(rcode(&answer), 0);
+        assert!(
+            resolver
+                .take_in_clear()
+                .iter()
+                .any(|asked| asked.starts_with("www")),
+            "in cleartext: nobody is known"
+        );
+        store.remember(address, known).unwrap();
+        let answer = upstream.answer(query.clone()).await;
+        assert_eq!(rcode(&answer), 0, "over TLS, which works");
+        assert_eq!(resolver.take_in_clear(), nothing());
+    });
+}
