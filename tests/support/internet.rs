@@ -39,6 +39,7 @@ gone 300 IN CNAME nothing
 gone-far 300 IN CNAME nothing.nsec3.test.
 nodata-far 300 IN CNAME www.nsec3.test.
 to-bogus 300 IN CNAME www.bogus.test.
+to-island 300 IN CNAME www.child.island.unsigned.test.
 loop1 300 IN CNAME loop2
 loop2 300 IN CNAME loop1
 *.wild 300 IN A 192.0.2.7
@@ -64,6 +65,15 @@ a.b.c.ent 300 IN A 192.0.2.8
 *.wild 300 IN TXT \"wild\"
 ";
 
+/// Below an unsigned parent: an island of security, which nobody anchors.
+const ISLAND: &str = "
+@ 300 IN NS ns
+ns 300 IN A NET.3
+www 300 IN A 192.0.2.5
+out 300 IN CNAME www.signed.test.
+to-bogus 300 IN CNAME www.bogus.test.
+";
+
 /// How a leaf zone below `test.` is made.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -76,6 +86,8 @@ enum Kind {
     NotYetValid,
     /// The DS record is that of another key.
     WrongDs,
+    /// The parent has a DS record, and somebody took the signatures away.
+    Stripped,
 }
 
 impl Internet {
@@ -87,15 +99,7 @@ impl Internet {
         let big: String = (0..20)
             .map(|n| format!("big 300 IN TXT \"{n} {}\"\n", "x".repeat(200)))
             .collect();
-        let leaves = [
-            ("signed.test", format!("{SIGNED}{big}"), Kind::Nsec),
-            ("unsigned.test", UNSIGNED.to_owned(), Kind::Unsigned),
-            ("nsec3.test", PLAIN.to_owned(), Kind::Nsec3),
-            ("bogus.test", PLAIN.to_owned(), Kind::Tampered),
-            ("expired.test", PLAIN.to_owned(), Kind::Expired),
-            ("future.test", PLAIN.to_owned(), Kind::NotYetValid),
-            ("wrong-ds.test", PLAIN.to_owned(), Kind::WrongDs),
-        ];
+        let mut unsigned = UNSIGNED.to_owned();
         let mut tld = format!("@ 300 IN NS ns\nns 300 IN A {net}.2\n");
         // Delegated to a name elsewhere, so that its address has to be looked up.
         tld.push_str("glueless 300 IN NS ns.unsigned.test.\n");
@@ -104,6 +108,34 @@ impl Internet {
             "dead 300 IN NS ns.dead\nns.dead 300 IN A {net}.99\n"
         ));
         let mut served = Vec::new();
+        // The island's own child is secured by it; of two islands the parent publishes the DS of one.
+        for island in ["island", "told-island"] {
+            let origin = format!("{island}.unsigned.test");
+            let child = format!("child.{origin}");
+            let text = ISLAND.replace("NET", &net);
+            let (file, ds) = make_zone(dir, &child, &text, Kind::Nsec);
+            served.push((child, file));
+            let with_child =
+                format!("{text}child 300 IN NS ns.child\nns.child 300 IN A {net}.3\n{ds}");
+            let (file, ds) = make_zone(dir, &origin, &with_child, Kind::Nsec);
+            served.push((origin, file));
+            unsigned.push_str(&format!(
+                "{island} 300 IN NS ns.{island}\nns.{island} 300 IN A {net}.3\n"
+            ));
+            if island == "told-island" {
+                unsigned.push_str(&ds);
+            }
+        }
+        let leaves = [
+            ("signed.test", format!("{SIGNED}{big}"), Kind::Nsec),
+            ("unsigned.test", unsigned, Kind::Unsigned),
+            ("nsec3.test", PLAIN.to_owned(), Kind::Nsec3),
+            ("bogus.test", PLAIN.to_owned(), Kind::Tampered),
+            ("expired.test", PLAIN.to_owned(), Kind::Expired),
+            ("future.test", PLAIN.to_owned(), Kind::NotYetValid),
+            ("wrong-ds.test", PLAIN.to_owned(), Kind::WrongDs),
+            ("stripped.test", PLAIN.to_owned(), Kind::Stripped),
+        ];
         for (origin, text, kind) in &leaves {
             let (file, ds) = make_zone(dir, origin, &text.replace("NET", &net), *kind);
             let label = origin.trim_end_matches(".test");
@@ -228,6 +260,9 @@ fn make_zone(dir: &Path, origin: &str, text: &str, kind: Kind) -> (PathBuf, Stri
         let text = fs::read_to_string(&signed).unwrap();
         assert!(text.contains("192.0.2.3"));
         fs::write(&signed, text.replace("192.0.2.3", "192.0.2.66")).unwrap();
+    }
+    if kind == Kind::Stripped {
+        return (file, ds);
     }
     let ds = if kind == Kind::WrongDs {
         make_key(dir, &absolute, "another", true).1

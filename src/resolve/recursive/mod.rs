@@ -29,6 +29,7 @@ use self::{
 };
 use super::{Resolution, ResolveError, Source};
 
+mod insecure;
 mod order;
 mod provider;
 mod roots;
@@ -162,7 +163,7 @@ impl Recursive {
     async fn follow(&self, question: &Query, validating: bool) -> Result<Answer, ResolveError> {
         match self.look_up(question, validating).await {
             Verdict::Answered(answer) => return Ok(answer),
-            Verdict::Failed(error) => return Err(error),
+            Verdict::Failed(error) | Verdict::Unproved { failure: error, .. } => return Err(error),
             Verdict::LostAlias => {}
         }
         let mut aliases: Vec<Record> = Vec::new();
@@ -174,6 +175,7 @@ impl Recursive {
             let step = match self.look_up(&alias, validating).await {
                 Verdict::Answered(answer) => answer,
                 Verdict::Failed(error) => return Err(error),
+                Verdict::Unproved { failure, .. } => return Err(failure),
                 Verdict::LostAlias => {
                     return Err(ResolveError::Recursion("an alias of an alias".into()));
                 }
@@ -205,7 +207,26 @@ impl Recursive {
         }
     }
 
+    /// Looks up, and gives what is below an insecure delegation the benefit of that.
     async fn look_up(&self, question: &Query, validating: bool) -> Verdict {
+        match self.judge(question, validating).await {
+            Verdict::Unproved {
+                answer,
+                names,
+                failure,
+            } => {
+                if self.are_insecure(names).await {
+                    Verdict::Answered(answer)
+                } else {
+                    Verdict::Failed(failure)
+                }
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// What the recursor says.
+    async fn judge(&self, question: &Query, validating: bool) -> Verdict {
         let recursor = if validating {
             &self.validating
         } else {

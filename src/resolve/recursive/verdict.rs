@@ -33,6 +33,13 @@ pub(super) enum Verdict {
     /// A negative answer about another name than the one asked: an alias was followed on the way,
     /// and the recursor lost it. The aliases have to be followed one at a time.
     LostAlias,
+    /// Records at these names are not proved. That is a failure, unless each of the names is below
+    /// an insecure delegation.
+    Unproved {
+        answer: Answer,
+        names: Vec<Name>,
+        failure: ResolveError,
+    },
     Failed(ResolveError),
 }
 
@@ -79,7 +86,11 @@ fn positive(message: Message, validating: bool, now: u32) -> Verdict {
         &answer.answers
     };
     match weakest(judged) {
-        Weakest::Unproved(record) => Verdict::Failed(failure(record, judged, now)),
+        Weakest::Unproved(record) => Verdict::Unproved {
+            names: unproved_names(judged),
+            failure: failure(record, judged, now),
+            answer,
+        },
         Weakest::Insecure => Verdict::Answered(answer),
         Weakest::Secure => Verdict::Answered(Answer {
             secure: true,
@@ -112,7 +123,11 @@ fn negative(query: &Query, none: NoRecords, validating: bool, now: u32) -> Verdi
     if validating {
         match weakest(&answer.authorities) {
             Weakest::Unproved(record) => {
-                return Verdict::Failed(failure(record, &answer.authorities, now));
+                return Verdict::Unproved {
+                    names: unproved_names(&answer.authorities),
+                    failure: failure(record, &answer.authorities, now),
+                    answer,
+                };
             }
             Weakest::Insecure => {}
             Weakest::Secure => answer.secure = true,
@@ -145,7 +160,16 @@ fn unproved(query: &Query, response: &Message, proof: Proof, now: u32) -> Verdic
         });
     }
     match weakest(&response.authorities) {
-        Weakest::Unproved(record) => Verdict::Failed(failure(record, &response.authorities, now)),
+        Weakest::Unproved(record) => Verdict::Unproved {
+            names: unproved_names(&response.authorities),
+            failure: failure(record, &response.authorities, now),
+            answer: Answer {
+                rcode: response.metadata.response_code,
+                answers: response.answers.clone(),
+                authorities: response.authorities.clone(),
+                secure: false,
+            },
+        },
         _ => Verdict::Failed(bogus(
             BogusReason::NsecMissing,
             format!(
@@ -188,6 +212,24 @@ fn weakest(records: &[Record]) -> Weakest<'_> {
         }
     }
     weakest
+}
+
+/// Where the records stand that are not proved. A DS record belongs to the zone above its name.
+fn unproved_names(records: &[Record]) -> Vec<Name> {
+    let mut names = Vec::new();
+    for record in records {
+        let judged = record.record_type() != RecordType::RRSIG;
+        if judged && matches!(record.proof, Proof::Bogus | Proof::Indeterminate) {
+            let name = match record.record_type() {
+                RecordType::DS => record.name.base_name(),
+                _ => record.name.clone(),
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
 }
 
 /// Why `record` is not proved, as far as its signatures tell (RFC 8914 §4.7 to §4.11).
