@@ -6,16 +6,21 @@ mod support;
 use std::{
     io::{Read, Write},
     net::{TcpStream, UdpSocket},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use hickory_proto::{
     op::{Edns, Message, Query, ResponseCode},
-    rr::{Name, RecordType},
+    rr::{Name, RData, Record, RecordType},
 };
 use support::internet::Internet;
-use zzdot::resolve::{BogusReason, Recursive, RecursiveOptions, ResolveError, Source};
+use zzdot::resolve::{
+    BogusReason, MAX_PACKETS_A_QUESTION, Recursive, RecursiveOptions, ResolveError, Source,
+};
 
 /// One question, with the bits that matter to a validator.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +49,7 @@ impl Asked {
 
 /// What is compared: everything but the order and the TTLs.
 fn essence(message: &Message) -> (ResponseCode, bool, Vec<String>, Vec<String>) {
-    let lines = |records: &[hickory_proto::rr::Record]| {
+    let lines = |records: &[Record]| {
         let mut lines: Vec<String> = records
             .iter()
             .map(|record| {
@@ -226,6 +231,116 @@ async fn answers_equal_those_of_unbound() {
         differences.len(),
         differences.join("\n")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_aliases_resolve_at_once_with_an_empty_cache() {
+    let internet = Internet::start();
+    for name in [
+        "c1.signed.test.",
+        "to-island.signed.test.",
+        "out.child.island.unsigned.test.",
+        "www.glueless.test.",
+    ] {
+        let asked = Asked {
+            name,
+            rtype: A,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        let answer = ask(&recursive(&internet), asked).await.unwrap();
+        let addresses = answer
+            .answers
+            .iter()
+            .filter(|record| record.record_type() == A);
+        assert_eq!(addresses.count(), 1, "{name}");
+    }
+}
+
+/// A root server that answers with `reply`, or not at all, and what it received.
+struct Root {
+    _folder: tempfile::TempDir,
+    hints: std::path::PathBuf,
+    received: Arc<AtomicU32>,
+}
+
+impl Root {
+    fn start(address: &str, reply: impl Fn(Message) -> Option<Message> + Send + 'static) -> Self {
+        let socket = UdpSocket::bind((address, 53)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let hints = folder.path().join("hints");
+        std::fs::write(
+            &hints,
+            format!(". 300 IN NS a.root.\na.root. 300 IN A {address}\n"),
+        )
+        .unwrap();
+        let received = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&received);
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
+                count.fetch_add(1, Ordering::Relaxed);
+                let query = Message::from_vec(&buffer[..length]).unwrap();
+                if let Some(reply) = reply(query) {
+                    let _ = socket.send_to(&reply.to_vec().unwrap(), asker);
+                }
+            }
+        });
+        Self {
+            _folder: folder,
+            hints,
+            received,
+        }
+    }
+
+    /// Asks one question in vain; gives back what it cost.
+    async fn cost_of_a_question(&self, checking_disabled: bool) -> u32 {
+        let recursive = Recursive::new(&RecursiveOptions {
+            root_hints: Some(self.hints.clone()),
+            trust_anchor: None,
+            allow_private_nameservers: true,
+        })
+        .unwrap();
+        let asked = Asked {
+            name: "www.victim.test.",
+            rtype: A,
+            dnssec_ok: true,
+            checking_disabled,
+        };
+        let before = self.received.load(Ordering::Relaxed);
+        ask(&recursive, asked).await.unwrap_err();
+        self.received.load(Ordering::Relaxed) - before
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_silent_is_sent_lost_datagrams_again() {
+    let root = Root::start("127.77.7.7", |_| None);
+    let cost = root.cost_of_a_question(true).await;
+    assert!((2..=MAX_PACKETS_A_QUESTION).contains(&cost), "{cost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_ever_names_other_servers_gets_thirty_packets_and_no_more() {
+    // As in "NXNSAttack": each referral names ten servers elsewhere, whose addresses are looked up.
+    let serial = AtomicU32::new(0);
+    let root = Root::start("127.77.7.8", move |query| {
+        let owner = query.queries[0].name().clone();
+        let mut reply = query.into_response();
+        for _ in 0..10 {
+            let serial = serial.fetch_add(1, Ordering::Relaxed);
+            let server = Name::from_ascii(format!("ns.z{serial}.")).unwrap();
+            let data = RData::NS(hickory_proto::rr::rdata::NS(server));
+            let zone = owner.trim_to(1);
+            reply.authorities.push(Record::from_rdata(zone, 300, data));
+        }
+        Some(reply)
+    });
+    for checking_disabled in [true, false] {
+        let cost = root.cost_of_a_question(checking_disabled).await;
+        assert_eq!(cost, MAX_PACKETS_A_QUESTION);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

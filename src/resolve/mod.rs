@@ -21,7 +21,10 @@ pub use recursive::{Recursive, RecursiveError, RecursiveOptions, RootsError};
 /// The longest that a question may take before it is answered SERVFAIL.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 
-/// The most packets (datagrams, or messages on a stream) sent upstream for one question.
+/// The most packets (datagrams, or messages on a stream) sent upstream for one question. A forwarder
+/// needs two or three. Recursion needs some eight for a name below two signed zones while the cache
+/// is empty, and as many again for each alias into another domain; what was learned on the way
+/// stays, so that who asks again after too long a way gets further.
 pub const MAX_PACKETS_A_QUESTION: u32 = 30;
 
 /// An answer that is on its way.

@@ -27,7 +27,7 @@ use self::{
     provider::{Budget, Provider},
     verdict::{Answer, Verdict},
 };
-use super::{Resolution, ResolveError, Source};
+use super::{MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source};
 
 mod insecure;
 mod order;
@@ -37,11 +37,6 @@ mod verdict;
 mod wildcard;
 
 pub use roots::RootsError;
-
-/// The questions that one query may send. More than a forwarder's budget, since a name below
-/// several signed zones costs some ten of them while the cache is empty, and an alias as many
-/// again. What was learned on the way stays, so who asks again gets further.
-const MAX_QUESTIONS: u32 = 64;
 
 /// Queries being resolved at the same time.
 const MAX_IN_FLIGHT: usize = 2_048;
@@ -145,7 +140,7 @@ impl Recursive {
             .permits
             .try_acquire()
             .map_err(|_| ResolveError::Overloaded)?;
-        let budget = Budget::new(MAX_QUESTIONS);
+        let budget = Budget::new(MAX_PACKETS_A_QUESTION);
         let work = budget.charge(self.follow(&question, !request.metadata.checking_disabled));
         let outcome = match tokio::time::timeout_at(deadline, work).await {
             Err(_) => Err(ResolveError::TimedOut),

@@ -1,5 +1,5 @@
 //! The way out of the recursor: short time-outs, so that a dead server costs little, and a budget
-//! of questions that one query may send, whatever the servers on its way answer.
+//! of packets that one query may send, whatever the servers on its way answer.
 
 use std::{
     future::Future,
@@ -17,8 +17,11 @@ use hickory_resolver::{
     ConnectionProvider, PoolContext,
     config::{ConnectionConfig, ProtocolConfig},
     net::{
-        DnsHandle, NetError, runtime::TokioRuntimeProvider, tcp::TcpClientStream,
-        udp::UdpClientStream, xfer::DnsExchange,
+        DnsHandle, NetError,
+        runtime::TokioRuntimeProvider,
+        tcp::TcpClientStream,
+        udp::UdpClientStream,
+        xfer::{DnsExchange, FirstAnswer},
     },
     proto::op::{DnsRequest, DnsResponse},
 };
@@ -27,11 +30,8 @@ use hickory_resolver::{
 /// dead server must leave time for the next.
 const UDP_TIMEOUT: Duration = Duration::from_millis(1_600);
 
-/// A lost datagram is sent once more within [`UDP_TIMEOUT`].
-const UDP_RETRIES: u8 = 1;
-
-/// The shortest wait before that.
-const UDP_RETRY_AFTER_MILLIS: u64 = 500;
+/// When a datagram counts as lost and is sent once more; an answer to either will do.
+const UDP_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// How long connecting and asking over TCP may take.
 const TCP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,20 +40,20 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(2);
 const TCP_IN_FLIGHT: usize = 32;
 
 tokio::task_local! {
-    /// What is left of the questions that the current query may send.
+    /// What is left of the packets that the current query may send.
     static BUDGET: Arc<Budget>;
 }
 
-/// The questions that one query may send.
+/// The packets that one query may send: datagrams, and messages on a stream.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicU32,
 }
 
 impl Budget {
-    pub(super) fn new(questions: u32) -> Arc<Self> {
+    pub(super) fn new(packets: u32) -> Arc<Self> {
         Arc::new(Self {
-            left: AtomicU32::new(questions),
+            left: AtomicU32::new(packets),
         })
     }
 
@@ -97,10 +97,13 @@ impl ConnectionProvider for Provider {
             ProtocolConfig::Udp => {
                 let exchange = UdpClientStream::builder(server, self.runtime.clone())
                     .with_timeout(Some(UDP_TIMEOUT))
-                    .with_max_retries(UDP_RETRIES)
-                    .with_retry_interval_floor(UDP_RETRY_AFTER_MILLIS)
+                    // Done here, where it is charged.
+                    .with_max_retries(0)
                     .exchange();
-                Ok(Box::pin(future::ready(Ok(Connection(exchange)))))
+                Ok(Box::pin(future::ready(Ok(Connection {
+                    exchange,
+                    datagrams: true,
+                }))))
             }
             ProtocolConfig::Tcp => {
                 let connecting = TcpClientStream::exchange(
@@ -110,7 +113,12 @@ impl ConnectionProvider for Provider {
                     Some(TCP_IN_FLIGHT),
                     self.runtime.clone(),
                 );
-                Ok(Box::pin(async move { connecting.await.map(Connection) }))
+                Ok(Box::pin(async move {
+                    Ok(Connection {
+                        exchange: connecting.await?,
+                        datagrams: false,
+                    })
+                }))
             }
         }
     }
@@ -122,7 +130,11 @@ impl ConnectionProvider for Provider {
 
 /// One connection to a name server.
 #[derive(Clone)]
-pub(super) struct Connection(DnsExchange<TokioRuntimeProvider>);
+pub(super) struct Connection {
+    exchange: DnsExchange<TokioRuntimeProvider>,
+    /// What is sent may be lost.
+    datagrams: bool,
+}
 
 impl DnsHandle for Connection {
     type Response = BoxStream<'static, Result<DnsResponse, NetError>>;
@@ -130,13 +142,30 @@ impl DnsHandle for Connection {
 
     fn send(&self, request: DnsRequest) -> Self::Response {
         // Work that belongs to no query (there is none today) is not charged.
-        if BUDGET.try_with(|budget| budget.take()).unwrap_or(true) {
-            self.0.send(request).boxed()
-        } else {
-            stream::once(future::err(NetError::from(
-                "the budget of questions is spent",
-            )))
-            .boxed()
+        let budget = BUDGET.try_with(Arc::clone).ok();
+        let may_send = move || budget.as_ref().is_none_or(|budget| budget.take());
+        if !may_send() {
+            let spent = NetError::from("the budget of packets is spent");
+            return stream::once(future::err(spent)).boxed();
         }
+        let first = self.exchange.send(request.clone());
+        if !self.datagrams {
+            return first.boxed();
+        }
+        let exchange = self.exchange.clone();
+        let again = async move {
+            tokio::time::sleep(UDP_AGAIN_AFTER).await;
+            if !may_send() {
+                // The first one may still be answered.
+                return future::pending().await;
+            }
+            exchange.send(request).first_answer().await
+        };
+        stream::once(async move {
+            let first = std::pin::pin!(first.first_answer());
+            let again = std::pin::pin!(again);
+            future::select(first, again).await.factor_first().0
+        })
+        .boxed()
     }
 }
