@@ -124,7 +124,7 @@ impl Appliance {
     /// Changes to `config` without dropping a connection. On an error everything is as before, and
     /// false is given back.
     pub fn reload(&mut self, config: Result<Config, Failure>, trigger: Trigger) -> bool {
-        let applied = config.and_then(|config| self.apply(config));
+        let applied = config.and_then(|config| self.apply(config, trigger));
         let reload = Reload {
             at: UnixTime::now(),
             needs_restart: applied.as_ref().cloned().unwrap_or_default(),
@@ -152,9 +152,16 @@ impl Appliance {
     }
 
     /// Puts `config` to work; gives back the keys whose change has to wait for a restart.
-    fn apply(&mut self, mut config: Config) -> Result<Vec<&'static str>, Failure> {
-        // Everything that can fail comes first, the sockets last of these.
-        let source = if config.resolve == self.config.resolve {
+    fn apply(
+        &mut self,
+        mut config: Config,
+        trigger: Trigger,
+    ) -> Result<Vec<&'static str>, Failure> {
+        // Everything that can fail comes first, the sockets last of these. What stays the same
+        // keeps its connections and what it has learned; files may be others under the same name.
+        let changed = config.resolve != self.config.resolve
+            || trigger == Trigger::Signal && config.resolve.reads_files();
+        let source = if !changed {
             None
         } else {
             Some(resolve::build(&config.resolve).map_err(error::of_source)?)

@@ -17,8 +17,14 @@ fn main() -> ExitCode {
 }
 
 fn start(line: CommandLine) -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_env("ZZDOT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(line.command.default_log()));
+    let wanted = std::env::var("ZZDOT_LOG").unwrap_or_default();
+    let filter = match wanted.as_str() {
+        "" => EnvFilter::new(line.command.default_log()),
+        wanted => EnvFilter::try_new(wanted).map_err(|error| {
+            Failure::new(Exit::Usage, format!("ZZDOT_LOG: {wanted:?}: {error}"))
+                .with_hint("allowed: \"error\", \"warn\", \"info\", \"debug\" or \"trace\"")
+        })?,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -143,7 +143,9 @@ async fn bind_control(config: &Config) -> Result<ControlServer, Failure> {
     let path = &config.control_socket;
     if let Some(folder) = path.parent() {
         zzdot_zonegen::durable::create_folders(folder).map_err(|error| {
-            Failure::new(Exit::CannotRun, format!("{}: {error}", folder.display()))
+            Failure::new(Exit::CannotRun, format!("{}: {error}", folder.display())).with_hint(
+                "name another folder with --state-dir, or run as a user who may write there",
+            )
         })?;
     }
     ControlServer::bind(path, CONTROL_MODE)

@@ -276,6 +276,30 @@ async fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
     }
 }
 
+#[test]
+fn sighup_reads_the_files_again_that_the_configuration_names() {
+    let place = Place::new("");
+    let hints = place.path().join("hints");
+    fs::write(&hints, ". 300 IN NS a.\na. 300 IN A 127.0.0.1\n").unwrap();
+    place.configure(&format!(
+        "[resolve]\nmode = \"recursive\"\nroot-hints = {hints:?}\n"
+    ));
+    let mut daemon = place.serve();
+    fs::write(&hints, "").unwrap();
+    daemon.reload();
+    let error = place.status()["last-reload"]["error"].clone();
+    assert!(
+        error.as_str().unwrap().contains("no A or AAAA record"),
+        "{error}"
+    );
+    let more = ". 300 IN NS a.\na. 300 IN A 127.0.0.1\na. 300 IN A 127.0.0.2\n";
+    fs::write(&hints, more).unwrap();
+    daemon.reload();
+    let status = place.status();
+    assert_eq!(status["last-reload"]["error"], serde_json::Value::Null);
+    assert_eq!(status["resolve"]["root-servers"], 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_waits_for_the_question_in_flight() {
     let upstream = Upstream::start(|asked, _| {

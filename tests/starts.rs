@@ -175,3 +175,48 @@ fn two_daemons_do_not_share_a_folder() {
     assert_eq!(code, 3);
     assert!(text.contains("another daemon"), "{text}");
 }
+
+#[test]
+fn every_start_that_fails_says_what_helps() {
+    let place = Place::new(NO_UPSTREAM);
+    let file = place.path().join("file");
+    fs::write(&file, "").unwrap();
+    let address = &place.address;
+    let listen = format!("[listen]\ndns = [\"{address}:5300\"]\ndot = [\"{address}:8530\"]\n");
+    for (what, text) in [
+        (
+            "a state folder below a file",
+            format!("state-dir = \"{}/x\"\n{listen}", file.display()),
+        ),
+        (
+            "a control socket below a file",
+            format!(
+                "state-dir = {:?}\ncontrol-socket = \"{}/x/s\"\n{listen}",
+                place.state(),
+                file.display()
+            ),
+        ),
+    ] {
+        place.write(&text);
+        let (code, text) = place.refused();
+        assert_eq!(code, 3, "{what}: {text}");
+        assert!(
+            text.contains("zzdot: hint: name another folder"),
+            "{what}: {text}"
+        );
+        assert!(text.contains(&*file.to_string_lossy()), "{what}: {text}");
+    }
+    // What is to be logged is a thing to be right about, too.
+    place.configure(NO_UPSTREAM);
+    let output = place
+        .command("check")
+        .env("ZZDOT_LOG", "no=such=level")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.starts_with("zzdot: ZZDOT_LOG: \"no=such=level\": "),
+        "{text}"
+    );
+}

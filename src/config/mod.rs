@@ -84,6 +84,21 @@ pub enum Resolve {
     },
 }
 
+impl Resolve {
+    /// Whether there is more to it than stands in the configuration.
+    pub fn reads_files(&self) -> bool {
+        match self {
+            Self::Forward { ca_file, .. } => ca_file.is_some(),
+            Self::Recursive {
+                root_hints,
+                trust_anchor,
+                ..
+            } => root_hints.is_some() || trust_anchor.is_some(),
+            Self::Local { .. } => false,
+        }
+    }
+}
+
 /// Why a configuration cannot be used. Each says where, what was found and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

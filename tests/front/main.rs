@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod bounds;
+mod counted;
 mod flood;
 mod hostile;
 mod life;
