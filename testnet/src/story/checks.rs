@@ -229,6 +229,26 @@ pub(super) fn nothing_in_cleartext(
     Ok(())
 }
 
+/// Not one DNS message to port 53 left the laptop between the two.
+pub(super) fn not_one_in_cleartext_between(
+    capture: &Capture,
+    (from, to): (SystemTime, SystemTime),
+    teller: &Teller,
+) -> Told {
+    let queries = capture.cleartext_queries_from("laptop", from);
+    let early: Vec<_> = queries
+        .iter()
+        .filter(|query| query.at < to)
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    ensure(early.is_empty(), || {
+        format!("questions left in cleartext without need: {early:?}")
+    })?;
+    teller.tell("until then not one cleartext query, not even of the walk");
+    Ok(())
+}
+
 /// The whole promise, on the laptop: the client meets the router, then everything is asked through it, applications
 /// work, and the capture on the household's link holds nothing readable once the walk and its handshake are over.
 pub(super) fn the_laptop_is_private(scene: &mut Scene, teller: &Teller) -> Told {

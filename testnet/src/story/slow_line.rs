@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    Scene, Story, Teller, Told,
+    Failure, Scene, Story, Teller, Told,
     checks::{
-        answers_equal_the_reference, applications_work, ensure, only_the_walk_in_cleartext,
-        start_client,
+        answers_equal_the_reference, applications_work, ensure, nothing_in_cleartext,
+        only_the_walk_in_cleartext, start_client,
     },
     scene::{LAN, router_dns, router_dot, router_upstream_ip},
     upgrade::recursion,
@@ -65,6 +65,10 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     // One after the other, at the pace of the line: some are enough.
     applications_work(scene, &scene.internet.names()[..APPLICATION_NAMES], teller)?;
     let capture = scene.lab.end_capture(LAN)?;
+    let since = scene
+        .first_answer
+        .ok_or_else(|| Failure::new("the client was never started"))?;
+    nothing_in_cleartext(scene, &capture, "laptop", since, teller)?;
     only_the_walk_in_cleartext(scene, &capture, teller)?;
     let lost = scene.weather.as_ref().map_or(0, relay::RelayCounters::lost);
     ensure(lost > 0, || {

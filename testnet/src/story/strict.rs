@@ -2,7 +2,7 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hickory_proto::{
@@ -12,7 +12,10 @@ use hickory_proto::{
 
 use super::{
     Failure, Scene, Story, Teller, Told,
-    checks::{CLIENT, ensure, only_the_walk_in_cleartext, refuses, start_client},
+    checks::{
+        CLIENT, ensure, not_one_in_cleartext_between, only_the_walk_in_cleartext, refuses,
+        start_client,
+    },
     scene::{LAN, provider_dns, router_dns},
     upgrade::{client, recursion, start_appliance},
 };
@@ -38,10 +41,10 @@ pub(super) const STRICT: Story = Story {
 const REAL: &str = "zzdot";
 const IMPOSTOR: &str = "impostor";
 /// How long the client may take to find the real resolver again.
-const BACK_WITHIN: Duration = Duration::from_secs(15);
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long until it knows that another stands there.
-const NAMED_WITHIN: Duration = Duration::from_secs(25);
+const NAMED_WITHIN: Duration = Duration::from_secs(10);
 /// The client is told to look again by nothing but the next question; ten a second is a quiet laptop.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -62,6 +65,7 @@ fn set_up(scene: &mut Scene) -> Told {
 fn play(scene: &mut Scene, teller: &Teller) -> Told {
     let resolve = recursion(scene);
     answers_come_back(scene)?;
+    let met = SystemTime::now();
     teller.tell("the laptop has met its resolver");
 
     scene.end(REAL)?;
@@ -87,6 +91,7 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     teller.tell("a client that starts in front of that one remembers whom it knows");
     dnsmasq.end()?;
 
+    let another_key = SystemTime::now();
     start_appliance(scene, IMPOSTOR, &resolve)?;
     let answer = the_impostor_is_named(scene)?;
     teller.tell(format!("another resolver stands in its place: {answer}"));
@@ -101,6 +106,8 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     ));
 
     let capture = scene.lab.end_capture(LAN)?;
+    // Only another key is a reason to ask in cleartext: a new TLSA record can be learned in no other way.
+    not_one_in_cleartext_between(&capture, (met, another_key), teller)?;
     only_the_walk_in_cleartext(scene, &capture, teller)
 }
 
