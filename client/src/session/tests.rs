@@ -6,7 +6,7 @@ use zzdot_zonegen::zone::ServerType;
 
 use super::*;
 use crate::discover::Discovered;
-use crate::dot::Ended;
+use crate::dot::{ConnectError, ConnectStage, Ended};
 use crate::trust::{TrustState, ZoneVersion, ZoneVersions};
 
 const CLOCK: UnixTime = UnixTime(1_000_000);

@@ -18,15 +18,21 @@
 //!
 //! Whoever was told a reason lately is told it again at once, while somebody looks behind it.
 
+mod failure;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use zzdot_zonegen::clock::UnixTime;
 
 use crate::config::LegacyPolicy;
-use crate::discover::{LegacyReason, Refusal, TlsaMismatch, Verdict};
-use crate::dot::{ConnectError, ConnectStage, DotError};
+use crate::discover::{LegacyReason, Refusal, Verdict};
+use crate::dot::DotError;
 use crate::trust::{KnownIdentity, TrustState};
+
+pub use failure::{Failure, failure_of};
+
+use failure::is_about_connection;
 
 /// How often an identity is validated anew.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -58,36 +64,6 @@ pub enum Route {
     Fail(Failure),
     /// Answer SERVFAIL at once, and walk behind it.
     FailAndWalk(Failure),
-}
-
-/// Why a question gets no answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
-    /// For a reason of trust, or of its absence.
-    Refused(Refusal),
-    /// The server does not answer, be it plain or over TLS.
-    NoAnswer(String),
-}
-
-impl Failure {
-    /// A stable name in kebab-case: the refusal's, or `no-answer`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Refused(refusal) => refusal.name(),
-            Self::NoAnswer(_) => "no-answer",
-        }
-    }
-
-    /// Info-code and text of the extended error (RFC 8914).
-    #[must_use]
-    pub fn ede(&self) -> (u16, String) {
-        const NO_REACHABLE_AUTHORITY: u16 = 22;
-        match self {
-            Self::Refused(refusal) => refusal.ede(),
-            Self::NoAnswer(detail) => (NO_REACHABLE_AUTHORITY, format!("no-answer: {detail}")),
-        }
-    }
 }
 
 /// What to do after TLS failed.
@@ -516,55 +492,6 @@ impl Session {
     fn judged_lately(&self, now: Instant) -> bool {
         self.judged
             .is_some_and(|judged| now.saturating_duration_since(judged) < TOLD_FOR)
-    }
-}
-
-fn is_about_connection(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::CertificateMismatch { .. }
-            | Refusal::HandshakeFailed { .. }
-            | Refusal::NoAnswerOnDotPort { .. }
-    )
-}
-
-/// A failure of TLS under the name that people are told.
-#[must_use]
-pub fn failure_of(error: &DotError) -> Failure {
-    let connect = match error {
-        DotError::NoConnection(connect) => Some(connect),
-        DotError::Deadline { connect, .. } => connect.as_ref(),
-        _ => None,
-    };
-    match connect {
-        None => Failure::NoAnswer(error.to_string()),
-        Some(ConnectError::Untrusted { address, .. }) => {
-            Failure::Refused(Refusal::CertificateMismatch {
-                endpoint: *address,
-                mismatch: TlsaMismatch::OtherKey,
-            })
-        }
-        Some(
-            ConnectError::Tcp { address, .. }
-            | ConnectError::TimedOut {
-                address,
-                stage: ConnectStage::Tcp,
-            },
-        ) => Failure::Refused(Refusal::NoAnswerOnDotPort {
-            tried: vec![*address],
-        }),
-        Some(ConnectError::Handshake { address, reason }) => {
-            Failure::Refused(Refusal::HandshakeFailed {
-                endpoint: *address,
-                detail: reason.clone(),
-            })
-        }
-        Some(ConnectError::TimedOut { address, .. }) => {
-            Failure::Refused(Refusal::HandshakeFailed {
-                endpoint: *address,
-                detail: "it took too long".to_owned(),
-            })
-        }
     }
 }
 
