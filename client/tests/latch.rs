@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Manner, Resolver, client, code, stderr};
+use common::{Daemon, Manner, Resolver, client, code, stderr, stdout};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
 use zzdot_client::config::LegacyPolicy;
@@ -140,6 +140,32 @@ fn expired_signatures_are_renewed_over_tls() {
     let daemon = Daemon::start(folder.path(), &server(&resolver));
     assert_answered(&daemon);
     assert_eq!(resolver.take_in_clear(), nothing());
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_was_set_back_is_no_reason_to_refuse() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let known = meet(&resolver, folder.path());
+    let (store, _) = Store::open(&folder.path().join("state")).unwrap();
+    let elsewhere = KnownIdentity {
+        last_seen: UnixTime(UnixTime::now().0 + 1800),
+        ..known
+    };
+    store
+        .remember("192.0.2.1:53".parse().unwrap(), elsewhere)
+        .unwrap();
+    drop(store);
+    let state = folder.path().join("state");
+    let other = Resolver::start(Manner::Upgraded);
+    let output = client(&[
+        "discover",
+        "--server",
+        &other.address.to_string(),
+        "--state-dir",
+        state.to_str().unwrap(),
+    ]);
+    assert_eq!(code(&output), 0, "{}", stdout(&output));
 }
 
 #[test]

@@ -27,6 +27,7 @@ use zzdot_zonegen::name::ResolverName;
 
 pub use content::Binding;
 
+use crate::discover::CLOCK_SLACK;
 use crate::trust::KnownIdentity;
 use content::Content;
 use database::Database;
@@ -265,7 +266,8 @@ impl Store {
             .collect()
     }
 
-    /// The latest time that is known to have passed, as far as this store can tell.
+    /// The latest time that is known to have passed, as far as this store can tell: an hour before
+    /// anybody was last seen, since the clock may have been ahead then, and set back.
     #[must_use]
     pub fn clock_floor(&self) -> UnixTime {
         let inner = self.lock();
@@ -274,7 +276,7 @@ impl Store {
             .identities
             .values()
             .map(|known| known.last_seen);
-        seen.max().unwrap_or_default()
+        seen.max().unwrap_or_default().minus(CLOCK_SLACK)
     }
 
     /// Remembers `identity`, and that it is expected behind `server` from now on. When this
