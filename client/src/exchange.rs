@@ -72,6 +72,8 @@ pub struct Tally {
     pub wrong_question: u32,
     /// Datagrams ignored because they were no answer at all.
     pub garbage: u32,
+    /// Answers under the right id ignored because they cannot be read.
+    pub unreadable: u32,
 }
 
 impl Tally {
@@ -79,7 +81,7 @@ impl Tally {
     /// them at the connected socket.
     #[must_use]
     pub fn ignored(&self) -> u32 {
-        self.wrong_id + self.wrong_question + self.garbage
+        self.wrong_id + self.wrong_question + self.garbage + self.unreadable
     }
 }
 
@@ -315,7 +317,11 @@ impl<'a> Exchange<'a> {
     /// The answer in the form that the caller gets, and whether it is truncated; or none, counted.
     fn judge(&mut self, received: &[u8]) -> Option<(Vec<u8>, bool)> {
         let (Ok(query), Ok(response)) = (View::parse(&self.sent), View::parse(received)) else {
-            self.tally.garbage += 1;
+            if is_headed_as_answer_to(&self.sent, received) {
+                self.tally.unreadable += 1;
+            } else {
+                self.tally.garbage += 1;
+            }
             return None;
         };
         let truncated = response.truncated();
@@ -333,7 +339,7 @@ impl<'a> Exchange<'a> {
             return wire::error_reply(self.query, response.rcode(), None)
                 .map(|message| (message, false));
         } else if wire::answers(&query, &response) {
-            self.tally.garbage += 1;
+            self.tally.unreadable += 1;
         } else {
             self.tally.wrong_question += 1;
         }
@@ -390,6 +396,13 @@ impl<'a> Exchange<'a> {
             tally: self.tally,
         }
     }
+}
+
+/// Whether the header of `received` is that of an answer under the id of `query`.
+fn is_headed_as_answer_to(query: &[u8], received: &[u8]) -> bool {
+    const RESPONSE_BIT: u8 = 0x80;
+    received.first_chunk::<2>() == query.first_chunk::<2>()
+        && received.get(2).is_some_and(|byte| byte & RESPONSE_BIT != 0)
 }
 
 fn is_bare_refusal(response: &View<'_>) -> bool {

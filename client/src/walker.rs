@@ -19,6 +19,8 @@ use crate::trust::KnownIdentity;
 
 /// How long a handshake of the walk may take, so that another address is tried in time.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Questions end so long before the walk, which is to hear how they ended.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// What carries the questions of a walk.
 #[derive(Clone, Debug)]
@@ -31,21 +33,33 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    /// The answer, or none by the deadline.
-    async fn ask(&self, server: SocketAddr, message: &[u8], deadline: Instant) -> Option<Vec<u8>> {
+    /// What comes back by the deadline.
+    async fn ask(&self, server: SocketAddr, message: &[u8], deadline: Instant) -> Heard {
         match self {
             Self::Cleartext => {
                 let limits = ExchangeLimits::default();
-                let reply = udp_then_tcp(server, message, &limits, deadline).await;
-                reply.ok().map(|reply| reply.message)
+                match udp_then_tcp(server, message, &limits, deadline).await {
+                    Ok(reply) => Heard::Answer(reply.message),
+                    Err(error) if error.tally().unreadable > 0 => Heard::Unreadable,
+                    Err(_) => Heard::Nothing,
+                }
             }
-            Self::Encrypted(pool) => pool.ask(message, deadline).await.ok(),
+            Self::Encrypted(pool) => match pool.ask(message, deadline).await {
+                Ok(answer) => Heard::Answer(answer),
+                Err(_) => Heard::Nothing,
+            },
         }
     }
 }
 
+enum Heard {
+    Answer(Vec<u8>),
+    Unreadable,
+    Nothing,
+}
+
 enum Report {
-    Answer(AskId, Option<Vec<u8>>),
+    Answer(AskId, Heard),
     Tls(ConnectId, Result<PeerCertificates, TlsFailure>),
 }
 
@@ -69,6 +83,7 @@ pub async fn walk_over(
     mut told: impl FnMut(&Step),
 ) -> Verdict {
     let deadline = now() + policy.timeout;
+    let answers_by = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
     let mut walk = Walk::new(WalkInput {
         server,
         known,
@@ -87,7 +102,7 @@ pub async fn walk_over(
                     under_way.spawn(async move {
                         // The carrier draws an id of its own for each try.
                         let message = ask.message(0);
-                        let answer = carrier.ask(ask.server, &message, deadline).await;
+                        let answer = carrier.ask(ask.server, &message, answers_by).await;
                         Report::Answer(ask.id, answer)
                     });
                 }
@@ -108,10 +123,11 @@ pub async fn walk_over(
         };
         tokio::select! {
             Some(report) = under_way.join_next() => match report {
-                Ok(Report::Answer(ask, Some(message))) => {
+                Ok(Report::Answer(ask, Heard::Answer(message))) => {
                     walk.on_message(now(), UnixTime::now(), ask, &message);
                 }
-                Ok(Report::Answer(ask, None)) => walk.on_no_answer(now(), ask),
+                Ok(Report::Answer(ask, Heard::Unreadable)) => walk.on_unreadable(now(), ask),
+                Ok(Report::Answer(ask, Heard::Nothing)) => walk.on_no_answer(now(), ask),
                 Ok(Report::Tls(attempt, outcome)) => {
                     walk.on_tls(now(), UnixTime::now(), attempt, outcome);
                 }

@@ -144,6 +144,17 @@ fn a_legacy_server_is_refused_where_the_configuration_says_so() {
 }
 
 #[test]
+fn a_broken_box_does_not_cut_a_new_laptop_off() {
+    let resolver = Resolver::start(Manner::Broken);
+    let folder = tempfile::tempdir().unwrap();
+    let limits = "[limits]\nwalk-budget-ms = 1000";
+    let daemon = Daemon::start(folder.path(), &format!("{}\n{limits}", server(&resolver)));
+    daemon.wait_for_state("legacy");
+    assert_answered(&daemon);
+    assert_eq!(daemon.status()["legacy"]["reason"], "unreadable");
+}
+
+#[test]
 fn a_silent_server_gets_no_question_in_clear() {
     let resolver = Resolver::start(Manner::Silent);
     let folder = tempfile::tempdir().unwrap();

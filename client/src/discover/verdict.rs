@@ -91,6 +91,8 @@ pub enum LegacyReason {
     ServerFailure,
     /// A response code that has no meaning here.
     OtherCode,
+    /// Answers that cannot be read.
+    Unreadable,
 }
 
 impl LegacyReason {
@@ -107,6 +109,7 @@ impl LegacyReason {
             Self::FormatError => "format-error",
             Self::ServerFailure => "server-failure",
             Self::OtherCode => "other-code",
+            Self::Unreadable => "unreadable",
         }
     }
 
@@ -133,6 +136,7 @@ impl fmt::Display for LegacyReason {
             Self::FormatError => "it does not understand such questions",
             Self::ServerFailure => "it fails to answer questions about resolver-name.arpa",
             Self::OtherCode => "it answers questions about resolver-name.arpa with an odd code",
+            Self::Unreadable => "its answers about resolver-name.arpa cannot be read",
         })
     }
 }

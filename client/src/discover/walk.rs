@@ -97,6 +97,8 @@ pub struct Walk {
     clock: UnixTime,
     ledger: Ledger,
     phase: Phase,
+    /// The first answer of a server met for the first time that cannot be read.
+    unreadable: Option<Refusal>,
 }
 
 enum Phase {
@@ -127,6 +129,7 @@ impl Walk {
             clock,
             ledger: Ledger::new(server),
             phase: Phase::Over,
+            unreadable: None,
             known,
         };
         let revoked = |known: &&KnownIdentity| known.state == TrustState::Revoked;
@@ -162,8 +165,40 @@ impl Walk {
                     asked: unreadable.asked,
                     error: unreadable.error.to_string(),
                 };
-                self.end(Verdict::Refused { refusal });
+                if self.is_first_meeting() {
+                    self.set_aside(ask, refusal);
+                } else {
+                    self.end(Verdict::Refused { refusal });
+                }
             }
+        }
+    }
+
+    /// Answers came, and not one that can be read; the caller stopped trying.
+    pub fn on_unreadable(&mut self, now: Instant, ask: AskId) {
+        if !self.is_first_meeting() {
+            return self.on_no_answer(now, ask);
+        }
+        if self.goes_on(now) && self.ledger.is_waiting(ask) {
+            let (name, rtype) = self.ledger.asked(ask);
+            let refusal = Refusal::MalformedAnswer {
+                asked: format!("{name} {rtype}"),
+                error: "no message of DNS".to_owned(),
+            };
+            self.set_aside(ask, refusal);
+        }
+    }
+
+    fn is_first_meeting(&self) -> bool {
+        self.known.is_none() && matches!(self.phase, Phase::Meeting { .. })
+    }
+
+    /// What an unreadable answer means depends on the other one.
+    fn set_aside(&mut self, ask: AskId, refusal: Refusal) {
+        self.ledger.ignore(&refusal.cause());
+        self.unreadable.get_or_insert(refusal);
+        if self.ledger.on_no_answer(ask) {
+            self.advance();
         }
     }
 
@@ -266,7 +301,17 @@ impl Walk {
             (Some(dnskey), Some(ns)) => meet(dnskey, ns, self.known.as_ref(), self.clock),
             // The other may still tell that the server is legacy.
             _ if self.ledger.is_waiting(dnskey) || self.ledger.is_waiting(ns) => return,
-            _ => return self.end(Verdict::NoAnswer),
+            (told, other) => {
+                // Where one answer is signed, something spoils the other. Where nothing of worth
+                // was said, it is a broken box as those that know no such zone; whoever is able to
+                // make it look like one can also deny the zone.
+                let signed = told.is_some() || other.is_some();
+                return match self.unreadable.take() {
+                    None => self.end(Verdict::NoAnswer),
+                    Some(refusal) if signed => self.end(Verdict::Refused { refusal }),
+                    Some(_) => self.legacy(LegacyReason::Unreadable),
+                };
+            }
         };
         let met = match met {
             Ok(met) => met,

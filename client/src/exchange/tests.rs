@@ -110,7 +110,8 @@ async fn lies_are_ignored_and_counted_while_waiting_for_the_truth() {
             packets: 1,
             wrong_id: 1,
             wrong_question: 1,
-            garbage: 4
+            garbage: 3,
+            unreadable: 1,
         }
     );
 }

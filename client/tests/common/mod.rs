@@ -30,6 +30,8 @@ use zzdot_zonegen::zone::{Publication, ServerType};
 pub enum Manner {
     Upgraded,
     Legacy,
+    /// As a legacy one, but what it cannot answer it answers with half a message.
+    Broken,
     Silent,
 }
 
@@ -173,7 +175,11 @@ async fn serve_udp(socket: UdpSocket, shared: Arc<Shared>) {
         if shared.manner.load(Ordering::SeqCst) == Manner::Silent as u8 {
             continue;
         }
-        if let Some(answer) = shared.answer(message) {
+        if let Some(mut answer) = shared.answer(message) {
+            let broken = shared.manner.load(Ordering::SeqCst) == Manner::Broken as u8;
+            if broken && answer[3] & 0xF != 0 {
+                answer.pop();
+            }
             let _ = socket.send_to(&answer, peer).await;
         }
     }

@@ -5,10 +5,12 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::{A, NS, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::identity::Identity;
 use zzdot_zonegen::publish::Published;
 
 use super::lab::*;
 use crate::discover::*;
+use crate::trust::KnownIdentity;
 
 /// Every question of a walk: owner's first label is enough to tell the two zones apart.
 const ASKED: [(bool, RecordType); 11] = [
@@ -171,6 +173,58 @@ fn an_answer_that_cannot_be_read_is_refused() {
         }
         Some(bytes)
     });
+    assert_eq!(walker.walk().refusal().name(), "malformed-answer");
+}
+
+/// A first flight in which some answers lack their last byte.
+fn first_flight<'a>(
+    identity: &'a Identity,
+    zones: &'a Published,
+    broken: &'a [RecordType],
+    silent: &'a [RecordType],
+) -> Walker<'a> {
+    let mut walker = Walker::to(identity, zones);
+    walker.answers = Box::new(move |ask| {
+        let mut bytes = answer(zones, ask).to_vec().unwrap();
+        if broken.contains(&ask.qtype) {
+            bytes.pop();
+        }
+        (!silent.contains(&ask.qtype)).then_some(bytes)
+    });
+    walker
+}
+
+#[test]
+fn a_box_that_says_nothing_readable_at_a_first_meeting_is_legacy() {
+    let identity = identity();
+    let zones = published(&identity);
+    let (dnskey, ns) = (RecordType::DNSKEY, RecordType::NS);
+    for (broken, silent) in [
+        (&[dnskey, ns][..], &[][..]),
+        (&[dnskey], &[ns]),
+        (&[ns], &[dnskey]),
+    ] {
+        let trip = first_flight(&identity, &zones, broken, silent).walk();
+        let reason = LegacyReason::Unreadable;
+        assert_eq!(trip.verdict, Verdict::Legacy { reason });
+    }
+    let trip = first_flight(&identity, &zones, &[], &[dnskey, ns]).walk();
+    assert_eq!(trip.verdict, Verdict::NoAnswer, "silence is no answer");
+}
+
+#[test]
+fn unreadable_beside_signed_is_refused_and_so_is_anything_unreadable_of_who_is_known() {
+    let identity = identity();
+    let zones = published(&identity);
+    for broken in [RecordType::DNSKEY, RecordType::NS] {
+        let trip = first_flight(&identity, &zones, &[broken], &[]).walk();
+        assert_eq!(trip.refusal().name(), "malformed-answer");
+    }
+    let met = Walker::to(&identity, &zones).walk();
+    let known = KnownIdentity::first_met(met.discovered());
+    let both = [RecordType::DNSKEY, RecordType::NS];
+    let mut walker = first_flight(&identity, &zones, &both, &[]);
+    walker.known = Some(known);
     assert_eq!(walker.walk().refusal().name(), "malformed-answer");
 }
 
