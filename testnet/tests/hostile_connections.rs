@@ -15,7 +15,7 @@ use zzdot_testnet::hostile::{
     random::{Random, seed},
     stream::loopback,
     target::Target,
-    usage::{Usage, judge_memory},
+    usage::{Usage, judge_peaks},
 };
 
 /// The bad connections.
@@ -46,11 +46,10 @@ fn five_thousand_bad_connections_from_one_address_leave_a_good_client_served() {
 fn five_thousand_bad_connections_from_a_neighbourhood_leave_a_good_client_served_and_nothing_behind()
  {
     let mut siege = Siege::new();
-    let beginning = siege.usage;
-    siege.endure(|number| loopback(number % 200));
-    let middle = siege.usage;
-    siege.endure(|number| loopback(number % 200));
-    judge_memory(beginning, middle, siege.usage).unwrap();
+    let idle = siege.usage;
+    let first = siege.endure(|number| loopback(number % 200));
+    let second = siege.endure(|number| loopback(number % 200));
+    judge_peaks(idle, first, second).unwrap();
 }
 
 #[test]
@@ -88,8 +87,9 @@ impl Siege {
         }
     }
 
-    /// Brings the swarm, asks while it gathers and when it is there, and waits until nothing of it is left.
-    fn endure(&mut self, source: fn(usize) -> IpAddr) {
+    /// Brings the swarm, asks while it gathers and when it is there, and waits until nothing of it is left. Returns the
+    /// most that the server used meanwhile.
+    fn endure(&mut self, source: fn(usize) -> IpAddr) -> Usage {
         let Self {
             target,
             good,
@@ -136,5 +136,6 @@ impl Siege {
             "{grown} KiB for {SWARM} bad connections"
         );
         self.usage = after;
+        most
     }
 }

@@ -97,6 +97,25 @@ pub fn judge_memory(beginning: Usage, middle: Usage, end: Usage) -> Result<(), S
     }
 }
 
+/// Judges memory at the peaks of two equal pieces of work that each end with everything given back.
+///
+/// What the first piece gave back to the allocator, the second uses again; the allocator itself keeps much of it from
+/// the kernel, in holes, so that memory *after* the work says little. A leak lifts the second peak by all that was lost.
+///
+/// # Errors
+/// The second peak stands above the first by more than a quarter of what the first took.
+pub fn judge_peaks(idle: Usage, first: Usage, second: Usage) -> Result<(), String> {
+    let took = first.resident_kib.saturating_sub(idle.resident_kib);
+    let lifted = second.resident_kib.saturating_sub(first.resident_kib);
+    if lifted <= took / 4 {
+        Ok(())
+    } else {
+        Err(format!(
+            "the first piece of work took {took} KiB and the second {lifted} KiB more: a leak"
+        ))
+    }
+}
+
 /// The datagrams that the kernel dropped at the sockets on `address` (IPv4), since their queue was full.
 ///
 /// # Errors
@@ -151,6 +170,15 @@ mod tests {
         judge(20_000, 60_000, 61_000).unwrap();
         judge(20_000, 21_000, 22_000).unwrap();
         judge(20_000, 19_000, 18_000).unwrap();
+    }
+
+    #[test]
+    fn a_second_peak_that_stands_on_the_first_is_a_leak() {
+        let judge = |a, b, c| judge_peaks(usage(a), usage(b), usage(c));
+        judge(15_000, 175_000, 260_000).unwrap_err();
+        judge(15_000, 175_000, 216_000).unwrap_err();
+        judge(15_000, 175_000, 192_000).unwrap();
+        judge(15_000, 175_000, 150_000).unwrap();
     }
 
     #[test]
