@@ -8,7 +8,7 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
-use zzdot_zonegen::zone::ServerType;
+use zzdot_zonegen::{publish::MAX_ADDRESSES, zone::ServerType};
 
 use super::{
     Config, Paths, Problem, Resolve, STOP_WITHIN, Upstream,
@@ -145,6 +145,16 @@ fn published_addresses(
                 text: "the list is empty; allowed: one address or more".into(),
             });
         }
+        if listed.len() > MAX_ADDRESSES {
+            return Err(Problem {
+                key: "publish.addresses",
+                text: format!(
+                    "{} addresses; allowed: {MAX_ADDRESSES} at the most, those that clients know; \
+                     the others are served all the same",
+                    listed.len()
+                ),
+            });
+        }
         return Ok(listed.clone());
     }
     let mut served: Vec<IpAddr> = Vec::new();
@@ -168,6 +178,8 @@ fn published_addresses(
     if served.iter().any(|address| !address.is_loopback()) {
         served.retain(|address| !address.is_loopback());
     }
+    // A router with many networks; its clients come to the address that they know already.
+    served.truncate(MAX_ADDRESSES);
     Ok(served)
 }
 

@@ -118,6 +118,27 @@ fn addresses_of_interfaces_stand_for_a_wildcard() {
 }
 
 #[test]
+fn a_router_with_many_networks_publishes_as_many_addresses_as_fit() {
+    let mut host = router();
+    host.addresses = (0..40).map(|n| ip(&format!("10.0.{n}.1"))).collect();
+    let paths = Paths {
+        state_dir: "/x".into(),
+        control_socket: "/x/control.sock".into(),
+    };
+    let config = Config::complete(&File::default(), paths.clone(), &host).unwrap();
+    assert_eq!(config.dot.len(), 40);
+    assert_eq!(config.published, host.addresses[..16]);
+    let mut file = File::default();
+    file.publish.addresses = Some(host.addresses.clone());
+    let problem = Config::complete(&file, paths, &host).unwrap_err();
+    assert_eq!(problem.key, "publish.addresses");
+    assert!(
+        problem.text.starts_with("40 addresses; allowed: 16"),
+        "{problem:?}"
+    );
+}
+
+#[test]
 fn loopback_is_published_only_by_who_serves_nothing_else() {
     let config = complete("[listen]\ndns = [\"127.0.0.1:5300\"]\ndot = [\"127.0.0.1:8530\"]\n");
     assert_eq!(config.published, [ip("127.0.0.1")]);
@@ -195,6 +216,11 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
             "[listen]\ndns = [\"192.0.2.1:853\"]\n",
             "zzdot.toml: listen.dot: 192.0.2.1:853 is also in listen.dns; allowed: addresses that \
              are in one list",
+        ),
+        (
+            "[access]\nallow = [\"::ffff:192.0.2.0/120\"]\n",
+            "zzdot.toml:2: access.allow: \"::ffff:192.0.2.0/120\" is an IPv4 network in the form of \
+             IPv6; allowed: its IPv4 form",
         ),
         (
             "[access]\nallow = [\"192.0.2.1/24\"]\n",

@@ -84,6 +84,14 @@ impl TryFrom<String> for Network {
                 net.trunc()
             ));
         }
+        // Addresses are judged in their IPv4 form, so that this would let nobody in.
+        if let IpNet::V6(v6) = net
+            && v6.addr().to_ipv4_mapped().is_some()
+        {
+            return Err(format!(
+                "{text:?} is an IPv4 network in the form of IPv6; allowed: its IPv4 form"
+            ));
+        }
         Ok(Self(net))
     }
 }

@@ -20,8 +20,9 @@ pub const JITTER: Duration = Duration::from_secs(DAY_SECS / 2);
 
 const DAY_SECS: u64 = 24 * 3600;
 
-/// The addresses that fit into answers over UDP: no home router has more.
-const MAX_ADDRESSES: usize = 16;
+/// The most addresses that are published: they have to fit into answers over UDP. Clients connect to
+/// the address that they know already, so that one that is left out is served all the same.
+pub const MAX_ADDRESSES: usize = 16;
 
 /// What a resolver publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -111,7 +111,18 @@ impl From<PublishError> for Failure {
             PublishError::Sign(_) => Exit::CannotRun,
             _ => Exit::Usage,
         };
-        Self::new(exit, error.to_string())
+        let hint = match error {
+            PublishError::NoAddress => Some("name one with --address, or in publish.addresses"),
+            PublishError::TooManyAddresses(_) => {
+                Some("name those that clients know; the others are served all the same")
+            }
+            _ => None,
+        };
+        Self {
+            exit,
+            message: error.to_string(),
+            hint: hint.map(str::to_owned),
+        }
     }
 }
 
