@@ -12,7 +12,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::proof::{client_config, observer_config};
@@ -23,6 +24,9 @@ use super::{DotLimits, Endpoint};
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
+/// When an unanswered connect gets another one beside it. The system sends its own again after one
+/// second and three: too late for a host that came back in between.
+const DIAL_AGAIN: Duration = Duration::from_millis(800);
 
 /// Anything that DNS over TLS can be spoken over.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -173,7 +177,7 @@ fn tls_name(address: SocketAddr, server_name: Option<&ServerName<'static>>) -> S
         .unwrap_or_else(|| ServerName::IpAddress(address.ip().into()))
 }
 
-async fn dial(
+pub(super) async fn dial(
     address: SocketAddr,
     deadline: Instant,
     unacknowledged: Duration,
@@ -183,7 +187,7 @@ async fn dial(
         kind: error.kind(),
         reason: error.to_string(),
     };
-    let stream = timeout_at(deadline.into(), TcpStream::connect(address))
+    let stream = timeout_at(deadline.into(), connect_soon(address))
         .await
         .map_err(|_| ConnectError::TimedOut {
             address,
@@ -202,6 +206,20 @@ async fn dial(
         .set_tcp_user_timeout(Some(unacknowledged.max(Duration::from_millis(1))))
         .map_err(tcp_error)?;
     Ok(stream)
+}
+
+/// Connects by whichever try is heard first.
+async fn connect_soon(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut tries = JoinSet::new();
+    loop {
+        tries.spawn(TcpStream::connect(address));
+        tokio::select! {
+            Some(outcome) = tries.join_next() => {
+                return outcome.unwrap_or_else(|gone| Err(io::Error::other(gone)));
+            }
+            () = sleep(DIAL_AGAIN) => {}
+        }
+    }
 }
 
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
