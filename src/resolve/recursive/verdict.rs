@@ -92,10 +92,19 @@ fn positive(message: Message, validating: bool, now: u32) -> Verdict {
             answer,
         },
         Weakest::Insecure => Verdict::Answered(answer),
-        Weakest::Secure => Verdict::Answered(Answer {
-            secure: true,
-            ..answer
-        }),
+        Weakest::Secure => {
+            // AD speaks for the authority section as well (RFC 4035 §3.2.3). Below an answer it is
+            // a courtesy, which may be left out.
+            let authorities = match weakest(&answer.authorities) {
+                Weakest::Secure => answer.authorities,
+                _ => Vec::new(),
+            };
+            Verdict::Answered(Answer {
+                secure: true,
+                authorities,
+                ..answer
+            })
+        }
     }
 }
 
@@ -267,5 +276,60 @@ fn bogus(reason: BogusReason, detail: impl Into<String>) -> ResolveError {
     ResolveError::Bogus {
         reason,
         detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use hickory_resolver::proto::rr::rdata::{A, NS};
+
+    use super::*;
+
+    fn record(owner: &str, data: RData, proof: Proof) -> Record {
+        let mut record = Record::from_rdata(Name::from_ascii(owner).unwrap(), 60, data);
+        record.proof = proof;
+        record
+    }
+
+    fn judged(answer: Proof, authority: Proof) -> Verdict {
+        let mut message = Message::query();
+        let ns = RData::NS(NS(Name::from_ascii("ns.zone.test.").unwrap()));
+        message.answers = vec![record(
+            "www.zone.test.",
+            RData::A(A::new(192, 0, 2, 1)),
+            answer,
+        )];
+        message.authorities = vec![record("zone.test.", ns, authority)];
+        let name = Name::from_ascii("www.zone.test.").unwrap();
+        judge(&Query::query(name, RecordType::A), Ok(message), true, 0)
+    }
+
+    #[test]
+    fn authenticated_data_is_said_of_nothing_that_is_not_proved() {
+        for (authority, kept) in [
+            (Proof::Secure, 1),
+            (Proof::Insecure, 0),
+            (Proof::Bogus, 0),
+            (Proof::Indeterminate, 0),
+        ] {
+            match judged(Proof::Secure, authority) {
+                Verdict::Answered(answer) => {
+                    assert!(answer.secure);
+                    assert_eq!(answer.authorities.len(), kept, "{authority:?}");
+                }
+                other => panic!("{authority:?}: {other:?}"),
+            }
+        }
+        for unproved in [Proof::Bogus, Proof::Indeterminate] {
+            assert!(matches!(
+                judged(unproved, Proof::Secure),
+                Verdict::Unproved { names, .. } if names == [Name::from_ascii("www.zone.test.").unwrap()]
+            ));
+        }
+        assert!(matches!(
+            judged(Proof::Insecure, Proof::Secure),
+            Verdict::Answered(Answer { secure: false, .. })
+        ));
     }
 }
