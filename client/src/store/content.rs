@@ -30,6 +30,12 @@ pub struct Binding {
     pub since: UnixTime,
 }
 
+/// The key of a server's binding. The number of a link is left out: it may be another one after the
+/// next start, and whoever is known must not become a stranger by that. Nor by IPv4 written as IPv6.
+pub(super) fn place_of(server: SocketAddr) -> SocketAddr {
+    SocketAddr::new(server.ip().to_canonical(), server.port())
+}
+
 impl Content {
     /// SHA-256 over the canonical form: the fields in order, the maps sorted.
     pub(super) fn digest(&self) -> Result<[u8; 32], serde_json::Error> {

@@ -251,7 +251,9 @@ impl Store {
     #[must_use]
     pub fn expected_at(&self, server: SocketAddr) -> Option<KnownIdentity> {
         let inner = self.lock();
-        let binding = inner.content.bindings.get(&server)?;
+        let place = content::place_of(server);
+        let mut bindings = inner.content.bindings.iter();
+        let (_, binding) = bindings.find(|(at, _)| content::place_of(**at) == place)?;
         inner.content.identities.get(&binding.name).cloned()
     }
 
@@ -285,6 +287,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]: nothing changed.
     pub fn remember(&self, server: SocketAddr, identity: KnownIdentity) -> Result<(), StoreError> {
+        let server = content::place_of(server);
         self.change(|content| {
             let binding = content.bindings.get(&server);
             if binding.is_none_or(|binding| binding.name != identity.name) {

@@ -68,6 +68,23 @@ fn what_was_remembered_is_there_after_reopening() {
 }
 
 #[test]
+fn a_link_with_another_number_and_an_address_in_another_guise_are_the_same_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    let at = |text: &str| text.parse().unwrap();
+    store.remember(at("[fe80::1%3]:53"), identity(1)).unwrap();
+    store.remember(at("192.0.2.9:53"), identity(2)).unwrap();
+    drop(store);
+    let (store, _) = Store::open(folder.path()).unwrap();
+    for again in ["[fe80::1%3]:53", "[fe80::1%7]:53", "[fe80::1]:53"] {
+        assert_eq!(store.expected_at(at(again)), Some(identity(1)), "{again}");
+    }
+    let guise = at("[::ffff:192.0.2.9]:53");
+    assert_eq!(store.expected_at(guise), Some(identity(2)));
+    assert_eq!(store.expected_at(at("192.0.2.9:5353")), None);
+}
+
+#[test]
 fn forgetting_takes_the_bindings_along_and_lasts() {
     let folder = filled();
     let (store, _) = Store::open(folder.path()).unwrap();

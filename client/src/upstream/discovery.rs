@@ -61,9 +61,10 @@ impl Discovery {
     /// The pool for the identity that is expected; none when nobody is.
     pub(super) fn pool(&self) -> Option<Arc<DotPool>> {
         let mut inner = self.lock();
+        let server = inner.session.server();
         let identity = inner.session.identity()?;
         let key = (
-            identity.endpoint,
+            on_link_of(server, identity.endpoint),
             identity.name.clone(),
             identity.tlsa.clone(),
         );
@@ -172,6 +173,17 @@ impl Discovery {
     }
 }
 
+/// A link-local endpoint is on the link of the configured server, whose number may have changed
+/// since it was remembered.
+fn on_link_of(server: SocketAddr, mut endpoint: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(server), SocketAddr::V6(endpoint)) = (server, &mut endpoint)
+        && server.ip() == endpoint.ip()
+    {
+        endpoint.set_scope_id(server.scope_id());
+    }
+    endpoint
+}
+
 /// Connects or walks at the start, and renews what was validated before it expires; until the
 /// upstream is dropped.
 pub(super) async fn keep(upstream: Weak<Upstream>) {
@@ -220,5 +232,25 @@ fn tell(server: SocketAddr, verdict: &Verdict) {
             %server, reason = refusal.name(), cure = refusal.cure(), "refused: {refusal}"
         ),
         Verdict::NoAnswer => tracing::warn!(%server, "the server does not answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_follows_the_configured_server_to_another_link() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let moved = on_link_of(at("[fe80::1%7]:53"), at("[fe80::1%3]:853"));
+        assert_eq!(moved, at("[fe80::1%7]:853"));
+        for elsewhere in ["[fe80::2%3]:853", "192.0.2.1:853"] {
+            assert_eq!(
+                on_link_of(at("[fe80::1%7]:53"), at(elsewhere)),
+                at(elsewhere)
+            );
+        }
     }
 }
