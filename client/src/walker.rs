@@ -27,8 +27,7 @@ const LAST_WORD: Duration = Duration::from_millis(200);
 pub enum Carrier {
     /// Plain DNS, to the configured server: nobody is known there yet, or not any more.
     Cleartext,
-    /// The TLS connection with the resolver that is known. Nothing that tells its name leaves in
-    /// clear: the handshakes of the walk do without SNI, too.
+    /// The TLS connection with the resolver that is known.
     Encrypted(Arc<DotPool>),
 }
 
@@ -84,6 +83,8 @@ pub async fn walk_over(
 ) -> Verdict {
     let deadline = now() + policy.timeout;
     let answers_by = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
+    // Whoever is known is connected to without SNI later; so it can be done now.
+    let discreet = known.is_some();
     let mut walk = Walk::new(WalkInput {
         server,
         known,
@@ -107,7 +108,7 @@ pub async fn walk_over(
                     });
                 }
                 Action::Connect(mut connect) => {
-                    if matches!(carrier, Carrier::Encrypted(_)) {
+                    if discreet {
                         connect.server_name = None;
                     }
                     let until = deadline.min(now() + HANDSHAKE);
