@@ -48,6 +48,8 @@ const REWALK_PAUSE: Duration = Duration::from_secs(5);
 const TOLD_FOR: Duration = Duration::from_secs(30);
 /// How long nobody answered on the port of TLS, when the resolver may have moved to another one.
 const MOVED_AFTER: Duration = Duration::from_secs(60);
+/// Failures with more time in between say nothing about the time in between.
+const FAILING_GAP: Duration = Duration::from_secs(150);
 /// How often it is looked then where it is.
 const MOVED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -121,8 +123,9 @@ pub struct Session {
     walk_ended: Option<Instant>,
     /// When a walk ended last, or could not begin.
     judged: Option<Instant>,
-    /// Since when TLS fails.
+    /// Since when TLS fails, and when it was seen to fail last.
     failing_since: Option<Instant>,
+    failed_at: Option<Instant>,
     /// It was forgotten, and what the walk finds that was under way is no longer asked for.
     outdated_walk: bool,
     refresh_at: Instant,
@@ -154,6 +157,7 @@ impl Session {
             walk_ended: None,
             judged: None,
             failing_since: None,
+            failed_at: None,
             outdated_walk: false,
             // The first refresh follows soon, but not before the first questions.
             refresh_at: now + REFRESH_RETRY,
@@ -315,7 +319,7 @@ impl Session {
         self.walk_ended = Some(now);
         self.refresh_at = now + REFRESH_RETRY;
         if let Failure::Refused(refusal) = failure_of(error) {
-            self.failing_since.get_or_insert(now);
+            self.note_failure(now);
             self.refuse(now, refusal);
         }
     }
@@ -427,7 +431,9 @@ impl Session {
     #[must_use]
     pub fn on_tls_failure(&mut self, now: Instant, error: &DotError) -> Advice {
         if matches!(failure_of(error), Failure::Refused(_)) {
-            self.failing_since.get_or_insert(now);
+            self.note_failure(now);
+            // Whether it is back by then, if nobody asks.
+            self.refresh_at = self.refresh_at.min(now + REFRESH_RETRY);
         }
         let failure = self.explain(error);
         if !self.may_walk_in_clear(now, error) {
@@ -445,6 +451,23 @@ impl Session {
         } else {
             Advice::Walk
         }
+    }
+
+    fn note_failure(&mut self, now: Instant) {
+        let in_a_row = self
+            .failed_at
+            .is_some_and(|last| now.saturating_duration_since(last) < FAILING_GAP);
+        if !in_a_row {
+            self.failing_since = None;
+        }
+        self.failing_since.get_or_insert(now);
+        self.failed_at = Some(now);
+    }
+
+    /// The known resolver was connected to, for a walk that tells the rest.
+    pub fn on_tls_connected(&mut self) {
+        self.failing_since = None;
+        self.failed_at = None;
     }
 
     /// What people are told of a failure of TLS: what the last walk found, where that says more.
@@ -481,6 +504,7 @@ impl Session {
         self.walk_ended = None;
         self.judged = None;
         self.failing_since = None;
+        self.failed_at = None;
         self.unremembered = None;
     }
 

@@ -368,6 +368,30 @@ fn a_resolver_that_may_have_moved_is_looked_for_by_the_minute() {
 }
 
 #[test]
+fn failures_of_long_ago_are_no_reason_to_look_elsewhere() {
+    let mut lab = Lab::strict();
+    let _ = lab.session.on_tls_failure(lab.now, &unreachable());
+    lab.now += Duration::from_secs(8 * 3600);
+    let advice = lab.session.on_tls_failure(lab.now, &unreachable());
+    assert!(matches!(advice, Advice::Fail(_)), "{advice:?}");
+    lab.now += MOVED_AFTER / 2;
+    lab.session.on_tls_connected();
+    lab.now += MOVED_AFTER / 2;
+    let advice = lab.session.on_tls_failure(lab.now, &unreachable());
+    assert!(matches!(advice, Advice::Fail(_)), "{advice:?}");
+}
+
+#[test]
+fn whether_a_resolver_is_back_is_seen_soon_even_if_nobody_asks() {
+    let mut lab = Lab::strict();
+    lab.walk(upgraded()).unwrap();
+    let _ = lab.session.on_tls_failure(lab.now, &unreachable());
+    assert!(!lab.session.wants_refresh(lab.now));
+    lab.now += REFRESH_RETRY;
+    assert!(lab.session.wants_refresh(lab.now));
+}
+
+#[test]
 fn a_walk_that_may_not_go_in_cleartext_ends_with_the_reason() {
     let mut lab = Lab::strict();
     let late = UnixTime(CLOCK.0 + WEEK + 1);

@@ -94,7 +94,10 @@ impl Discovery {
             return Ok(Carrier::Cleartext);
         };
         match pool.connect(now() + CONNECT_AHEAD).await {
-            Ok(()) => Ok(Carrier::Encrypted(pool)),
+            Ok(()) => {
+                self.lock().session.on_tls_connected();
+                Ok(Carrier::Encrypted(pool))
+            }
             Err(error)
                 if allowed == Allowed::InClear
                     && self.lock().session.may_walk_in_clear(now(), &error) =>
