@@ -56,7 +56,10 @@ pub(super) async fn serve(
     };
     let failure = match stream {
         // The rest does not fit into the future of a connection that is not TLS yet.
-        Ok(Ok(stream)) => return Box::pin(converse(stream, peer, shared, phase)).await,
+        Ok(Ok(stream)) => {
+            peer.place.shook_hands(Instant::now());
+            return Box::pin(converse(stream, peer, shared, phase)).await;
+        }
         Ok(Err(failure)) => failure.event(),
         Err(_) => Event::HandshakeTime,
     };

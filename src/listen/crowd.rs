@@ -216,6 +216,15 @@ impl Member {
 }
 
 impl Place {
+    /// Notes that the peer has completed a TLS handshake: more than a silent connection has done.
+    /// Otherwise who comes in the middle of a flood would be gone before it can ask.
+    pub(super) fn shook_hands(&self, now: Instant) {
+        self.member.answered.fetch_max(1, Ordering::Relaxed);
+        self.member
+            .active_ms
+            .store(self.crowd.millis(now), Ordering::Relaxed);
+    }
+
     /// Notes that the peer has taken an answer.
     pub(super) fn answered(&self, now: Instant) {
         let member = &self.member;
@@ -322,6 +331,21 @@ mod tests {
         }
         assert!(!told_to_go(&old).await);
         assert!(crowd.len() <= 512);
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_that_shook_hands_outlives_silent_ones_that_came_later() {
+        let start = Instant::now();
+        let crowd = Crowd::new(100, 3, start);
+        let (newcomer, _) = crowd.admit(address("192.0.2.1"), start);
+        newcomer.shook_hands(start);
+        let mut silent = Vec::new();
+        for ms in 1..50 {
+            let now = start + std::time::Duration::from_millis(ms);
+            silent.push(crowd.admit(address("192.0.2.1"), now).0);
+        }
+        assert!(!told_to_go(&newcomer).await);
+        assert!(told_to_go(&silent[0]).await);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use zzdot::{counters::Event, listen::Limits};
 use zzdot_zonegen::identity::Identity;
 
 use crate::support::{
-    Client, Running, ask_udp, assert_answers, connect_tls, framed, query, start, typed_query,
+    Client, Running, ask_udp, assert_answers, connect_tls, framed, query, soon, start, typed_query,
 };
 
 const A_MANNER: usize = 500;
@@ -143,5 +143,24 @@ async fn serve_the_good(
 ) {
     assert_answers(one, &ask_udp(running.dns, one).await);
     assert_answers(one, &old.ask(one).await);
-    assert_answers(one, &running.tls().await.ask(one).await);
+    assert_answers(one, &ask_anew(running, one).await);
+}
+
+/// Asks on a new connection. Until its handshake is over on both sides it may be the one of the
+/// flood's own address that makes room; then the client comes again, as clients do.
+async fn ask_anew(running: &Running, one: &[u8]) -> Vec<u8> {
+    let attempt = async || -> std::io::Result<Vec<u8>> {
+        let mut stream = connect_tls(running.dot, &running.identity).await?;
+        stream.write_all(&framed(one)).await?;
+        stream.flush().await?;
+        let mut answer = vec![0; stream.read_u16().await?.into()];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    };
+    for _ in 0..20 {
+        if let Ok(answer) = soon(attempt()).await {
+            return answer;
+        }
+    }
+    panic!("sent away twenty times in a row");
 }
