@@ -341,7 +341,7 @@ mod tests {
         newcomer.shook_hands(start);
         let mut silent = Vec::new();
         for ms in 1..50 {
-            let now = start + std::time::Duration::from_millis(ms);
+            let now = start + Duration::from_millis(ms);
             silent.push(crowd.admit(address("192.0.2.1"), now).0);
         }
         assert!(!told_to_go(&newcomer).await);
