@@ -1,16 +1,19 @@
 //! What several targets share: an appliance without sockets that answers for its own zones.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use tokio::time::Instant;
 use zzdot::{
-    answer::{Asker, LocalZones, Responder, Transport, cookie::Secret},
+    answer::{Asker, LocalZones, Outcome, Responder, Transport, cookie::Secret},
     counters::Counters,
     resolve::{Resolution, ResolveError, Source},
+};
+use zzdot_client::discover::{
+    Action, Discovered, PeerCertificates, Verdict, Walk, WalkInput, WalkPolicy,
 };
 use zzdot_zonegen::{
     clock::{UnixTime, build_date},
@@ -62,6 +65,38 @@ impl Appliance {
 impl Default for Appliance {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What an honest walk to `appliance` finds.
+pub fn honest_walk(appliance: &Appliance) -> Discovered {
+    let start = std::time::Instant::now();
+    let mut walk = Walk::new(WalkInput {
+        server: SocketAddr::new(ADDRESS, 53),
+        known: None,
+        policy: WalkPolicy::default(),
+        now: start,
+        clock: now(),
+    });
+    loop {
+        match walk.next_action().expect("a walk that is answered goes on") {
+            Action::Event(_) => {}
+            Action::Connect(connect) => {
+                let certificates = PeerCertificates(vec![appliance.identity.certificate()]);
+                walk.on_tls(start, now(), connect.attempt, Ok(certificates));
+            }
+            Action::Ask(ask) => {
+                let query = ask.message(7);
+                let Outcome::Reply(reply) =
+                    appliance.responder.answer(&asker(Transport::Tcp, false), &query)
+                else {
+                    panic!("the appliance answers for its own zones")
+                };
+                walk.on_message(start, now(), ask.id, &reply);
+            }
+            Action::Done(Verdict::Upgraded(found)) => return *found,
+            Action::Done(other) => panic!("an honest walk ends well: {other:?}"),
+        }
     }
 }
 
