@@ -3,8 +3,7 @@
 //! A copy of a lower generation has lost something, sound as it looks: sled cuts its log at the
 //! first damage and comes back with an earlier state.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zzdot_zonegen::durable;
 
 use super::content::sha256;
-use super::snapshot::Damage;
+use super::snapshot::{Damage, read_bytes};
 
 const BYTES_MAX: u64 = 1024;
 const MODE: u32 = 0o600;
@@ -26,14 +25,8 @@ struct Marker {
 
 /// Reads it; none when there is no file.
 pub(super) fn read(path: &Path) -> Result<Option<u64>, Damage> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Damage::Unreadable(error)),
-        Ok(file) => file
-            .take(BYTES_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(Damage::Unreadable)?,
+    let Some(bytes) = read_bytes(path, BYTES_MAX)? else {
+        return Ok(None);
     };
     let marker: Marker =
         serde_json::from_slice(&bytes).map_err(|error| Damage::Broken(error.to_string()))?;

@@ -37,16 +37,24 @@ pub(super) enum Damage {
 
 /// Reads it; none when there is no file.
 pub(super) fn read(path: &Path) -> Result<Option<Content>, Damage> {
+    match read_bytes(path, BYTES_MAX)? {
+        Some(bytes) => parse(&bytes).map(Some).map_err(Damage::Broken),
+        None => Ok(None),
+    }
+}
+
+/// The first `most` bytes of a file of the store; none when there is no file.
+pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Damage> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Damage::Unreadable(error)),
         Ok(file) => file
-            .take(BYTES_MAX)
+            .take(most)
             .read_to_end(&mut bytes)
             .map_err(Damage::Unreadable)?,
     };
-    parse(&bytes).map(Some).map_err(Damage::Broken)
+    Ok(Some(bytes))
 }
 
 fn parse(bytes: &[u8]) -> Result<Content, String> {
