@@ -8,10 +8,12 @@
 //! * [`internet`]: a small signed internet with five hundred real names in it;
 //! * [`servers`] and [`products`]: programs with the configuration that a lab needs;
 //! * [`faults`]: system calls that fail, one after the other;
+//! * [`bench`]: what our programs cost beside their peers;
 //! * [`story`]: what is told in those labs, by `zzdot-testnet run` and by the tests alike.
 #![forbid(unsafe_code)]
 
 pub mod ask;
+pub mod bench;
 pub mod capture;
 pub mod command;
 pub mod faults;
