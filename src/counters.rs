@@ -46,6 +46,16 @@ events! {
     AnsweredSpecial = "answers-special-use",
     /// Handed to the source of answers.
     Asked = "questions-asked",
+    /// Answered out of the cache.
+    CacheHit = "cache-hits",
+    /// Not in the cache, and so handed to the source of answers.
+    CacheMiss = "cache-misses",
+    /// Answered out of the cache though the time of the answer had passed (RFC 8767).
+    CacheStale = "cache-stale-answers",
+    /// Asked again while nobody waited for it: the answer was about to end, or had ended.
+    Refreshed = "cache-refreshes",
+    /// Not asked again, since as many were being asked again as may be.
+    RefreshesAll = "limit-cache-refreshes",
     /// Shortened with TC=1 to fit a datagram.
     Truncated = "answers-truncated",
 

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -87,8 +87,9 @@ pub fn honest_walk(appliance: &Appliance) -> Discovered {
             }
             Action::Ask(ask) => {
                 let query = ask.message(7);
-                let Outcome::Reply(reply) =
-                    appliance.responder.answer(&asker(Transport::Tcp, false), &query)
+                let mut reply = Vec::new();
+                let asker = asker(Transport::Tcp, false);
+                let Outcome::Replied(_) = appliance.responder.answer(&asker, &query, &mut reply)
                 else {
                     panic!("the appliance answers for its own zones")
                 };
@@ -106,10 +107,13 @@ pub fn asker(transport: Transport, pressed: bool) -> Asker {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         transport,
         time: UNIX_EPOCH + Duration::from_secs(now().0),
+        instant: *START,
         pressed,
         idle: transport.is_stream().then_some(Duration::from_secs(10)),
     }
 }
+
+static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 struct Nowhere;
 

@@ -16,9 +16,11 @@ static APPLIANCE: LazyLock<Appliance> = LazyLock::new(Appliance::new);
 fuzz_target!(|input: (u8, bool, &[u8], &[u8])| {
     let (transport, pressed, query, response) = input;
     let transport = [Transport::Udp, Transport::Tcp, Transport::Tls][usize::from(transport % 3)];
-    match APPLIANCE.responder.answer(&asker(transport, pressed), query) {
+    let asker = asker(transport, pressed);
+    let mut reply = Vec::new();
+    match APPLIANCE.responder.answer(&asker, query, &mut reply) {
         Outcome::Drop(_) => {}
-        Outcome::Reply(reply) => fits(query, &reply, transport),
+        Outcome::Replied(_) => fits(query, &reply, transport),
         Outcome::Ask(pending) => {
             let asked = pending.query();
             View::parse(&asked).expect("well-formed").check().expect("and whole");
@@ -31,9 +33,9 @@ fuzz_target!(|input: (u8, bool, &[u8], &[u8])| {
             if let (Some(count), Some(lie)) = (answer.get_mut(7), response.first()) {
                 *count = *lie;
             }
-            fits(query, &APPLIANCE.responder.finish(pending.clone(), Ok(answer)), transport);
-            fits(query, &APPLIANCE.responder.finish(pending.clone(), Ok(response.to_vec())), transport);
-            fits(query, &APPLIANCE.responder.finish(pending, Err(ResolveError::TimedOut)), transport);
+            fits(query, &APPLIANCE.responder.finish((*pending).clone(), Ok(answer), asker.instant), transport);
+            fits(query, &APPLIANCE.responder.finish((*pending).clone(), Ok(response.to_vec()), asker.instant), transport);
+            fits(query, &APPLIANCE.responder.finish(*pending, Err(ResolveError::TimedOut), asker.instant), transport);
         }
     }
 });

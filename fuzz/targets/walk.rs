@@ -64,8 +64,9 @@ fuzz_target!(|changes: Vec<Change>| {
             }
             Action::Ask(ask) => {
                 let query = ask.message(7);
-                let Outcome::Reply(mut reply) =
-                    APPLIANCE.responder.answer(&asker(Transport::Tcp, false), &query)
+                let mut reply = Vec::new();
+                let asker = asker(Transport::Tcp, false);
+                let Outcome::Replied(_) = APPLIANCE.responder.answer(&asker, &query, &mut reply)
                 else {
                     panic!("the appliance answers for its own zones")
                 };

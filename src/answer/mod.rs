@@ -17,7 +17,7 @@ mod tests;
 use std::{
     net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::counters::Event;
@@ -50,8 +50,11 @@ pub struct Asker {
     pub address: IpAddr,
     /// How it came.
     pub transport: Transport,
-    /// When it came.
+    /// When it came, by the clock on the wall: for cookies.
     pub time: SystemTime,
+    /// When it came, by a clock that nobody sets: for the cache. One reading will do for all that
+    /// came together.
+    pub instant: Instant,
     /// Whether there is so much to do that askers have to show a cookie (RFC 7873 §5.2.3).
     pub pressed: bool,
     /// How long the connection may be idle, for those who want to know (RFC 7828): told by whoever
@@ -62,12 +65,14 @@ pub struct Asker {
 /// What becomes of a query.
 #[derive(Debug)]
 pub enum Outcome {
-    /// This is sent back.
-    Reply(Vec<u8>),
+    /// The response was appended to what is sent. Where it came with a refresh, it was about to
+    /// end: ask the source with [`Refresh::query`] beside the asker's way, and tell
+    /// [`Responder::refreshed`].
+    Replied(Option<Box<Refresh>>),
     /// Nothing is sent back; on a connection, it is closed.
     Drop(Dropped),
     /// Somebody else has to be asked.
-    Ask(Pending),
+    Ask(Box<Pending>),
 }
 
 /// Why a query is not answered at all.
@@ -98,10 +103,34 @@ impl Dropped {
 pub struct Pending {
     query: Arc<[u8]>,
     terms: terms::Terms,
+    has_stale: bool,
 }
 
 impl Pending {
     /// What to ask: well-formed, one question, an OPT record only if the asker sent one, id 0.
+    pub fn query(&self) -> Arc<[u8]> {
+        Arc::clone(&self.query)
+    }
+
+    /// Whether there was an answer whose time has passed, see [`Responder::stale`].
+    pub fn has_stale(&self) -> bool {
+        self.has_stale
+    }
+
+    /// The same question, asked for those who come later.
+    pub fn into_refresh(self) -> Refresh {
+        Refresh { query: self.query }
+    }
+}
+
+/// A question that is asked again while its answer is still good.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    query: Arc<[u8]>,
+}
+
+impl Refresh {
+    /// What to ask, as [`Pending::query`].
     pub fn query(&self) -> Arc<[u8]> {
         Arc::clone(&self.query)
     }

@@ -1,6 +1,9 @@
 //! The responder: from a query to its outcome.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 use hickory_proto::{
@@ -11,7 +14,7 @@ use hickory_proto::{
 use zzdot_client::wire::{self, Flags, QuestionView, View};
 
 use super::{
-    Asker, Dropped, LocalZones, Outcome, Pending, Transport,
+    Asker, Dropped, LocalZones, Outcome, Pending, Refresh, Transport,
     access::AccessList,
     cookie::{Judged, Secret, Secrets},
     local::Found,
@@ -99,10 +102,11 @@ impl Responder {
         &self.counters
     }
 
-    /// What becomes of `query`, which may be any bytes.
-    pub fn answer(&self, asker: &Asker, query: &[u8]) -> Outcome {
+    /// What becomes of `query`, which may be any bytes. A response that can be given now is
+    /// appended to `out`.
+    pub fn answer(&self, asker: &Asker, query: &[u8], out: &mut Vec<u8>) -> Outcome {
         match self.screen(asker, query) {
-            Ok(()) => self.respond(asker, query),
+            Ok(()) => self.respond(asker, query, out),
             Err(dropped) => {
                 self.counters.count(dropped.event());
                 Outcome::Drop(dropped)
@@ -111,9 +115,9 @@ impl Responder {
     }
 
     /// What becomes of a query that is longer than this server reads, given its first bytes.
-    pub fn answer_overlong(&self, asker: &Asker, head: &[u8]) -> Outcome {
+    pub fn answer_overlong(&self, asker: &Asker, head: &[u8], out: &mut Vec<u8>) -> Outcome {
         match self.screen(asker, head) {
-            Ok(()) => self.refuse_unread(head, &refusal::MALFORMED),
+            Ok(()) => self.refuse_unread(head, &refusal::MALFORMED, out),
             Err(dropped) => {
                 self.counters.count(dropped.event());
                 Outcome::Drop(dropped)
@@ -122,7 +126,12 @@ impl Responder {
     }
 
     /// The response to a query that was [`Outcome::Ask`].
-    pub fn finish(&self, pending: Pending, response: Result<Vec<u8>, ResolveError>) -> Vec<u8> {
+    pub fn finish(
+        &self,
+        pending: Pending,
+        response: Result<Vec<u8>, ResolveError>,
+        _now: Instant,
+    ) -> Vec<u8> {
         let terms = &pending.terms;
         let sealed = match response {
             Ok(response) => fit(terms, response).unwrap_or_else(|| {
@@ -137,6 +146,21 @@ impl Responder {
             }
         };
         self.open(sealed)
+    }
+
+    /// An answer whose time has passed, for those who have waited long enough for a fresh one
+    /// (RFC 8767 §5); none where there is none.
+    pub fn stale(&self, _pending: &Pending, _now: Instant) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Keeps what came for a refresh.
+    pub fn refreshed(
+        &self,
+        _refresh: Refresh,
+        _response: Result<Vec<u8>, ResolveError>,
+        _now: Instant,
+    ) {
     }
 
     /// Whether there is anything to answer.
@@ -154,22 +178,27 @@ impl Responder {
         Ok(())
     }
 
-    fn respond(&self, asker: &Asker, query: &[u8]) -> Outcome {
+    fn respond(&self, asker: &Asker, query: &[u8], out: &mut Vec<u8>) -> Outcome {
         if flags(query).0 & Flags::OPCODE != 0 {
-            return self.refuse_unread(query, &refusal::OTHER_OPCODE);
+            return self.refuse_unread(query, &refusal::OTHER_OPCODE, out);
         }
         let Ok(view) = View::parse(query) else {
-            return self.refuse_unread(query, &refusal::MALFORMED);
+            return self.refuse_unread(query, &refusal::MALFORMED, out);
         };
         let terms = match self.read_terms(asker, &view) {
             Ok(terms) => terms,
-            Err(refusal) => return self.refuse_unread(query, &refusal),
+            Err(refusal) => return self.refuse_unread(query, &refusal, out),
         };
         match self.judge(asker, &view, &terms) {
-            Ok(outcome) => outcome,
+            Ok(Judgement::Reply(reply)) => {
+                out.extend_from_slice(&reply);
+                Outcome::Replied(None)
+            }
+            Ok(Judgement::Ask(pending)) => Outcome::Ask(pending),
             Err(refusal) => {
                 self.counters.count(refusal.event);
-                Outcome::Reply(self.open(terms.1.bare(refusal.rcode, refusal.ede)))
+                out.extend_from_slice(&self.open(terms.1.bare(refusal.rcode, refusal.ede)));
+                Outcome::Replied(None)
             }
         }
     }
@@ -208,12 +237,12 @@ impl Responder {
         asker: &Asker,
         view: &View<'_>,
         (cookie, terms): &(Option<Judged>, Terms),
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Judgement, Refusal> {
         refusal::judge_sections(view)?;
         let Some(question) = view.question() else {
             // A cookie alone is a question for a cookie (RFC 7873 §5.4).
             return match cookie {
-                Some(_) => Ok(Outcome::Reply(self.open(terms.bare(0, None)))),
+                Some(_) => Ok(Judgement::Reply(self.open(terms.bare(0, None)))),
                 None => Err(refusal::MALFORMED),
             };
         };
@@ -226,16 +255,17 @@ impl Responder {
         }
         refusal::judge_question(&question)?;
         if let Some(reply) = self.answer_here(&question, terms)? {
-            return Ok(Outcome::Reply(reply));
+            return Ok(Judgement::Reply(reply));
         }
         if !view.recursion_desired() {
             return Err(refusal::NOT_RECURSIVE);
         }
         self.counters.count(Event::Asked);
-        Ok(Outcome::Ask(Pending {
+        Ok(Judgement::Ask(Box::new(Pending {
             query: terms.onward_query().into(),
             terms: terms.clone(),
-        }))
+            has_stale: false,
+        })))
     }
 
     /// The answer to a question about our own zones or a special name.
@@ -267,10 +297,13 @@ impl Responder {
     }
 
     /// Refuses a query whose terms cannot be read.
-    fn refuse_unread(&self, query: &[u8], refusal: &Refusal) -> Outcome {
+    fn refuse_unread(&self, query: &[u8], refusal: &Refusal, out: &mut Vec<u8>) -> Outcome {
         self.counters.count(refusal.event);
         match wire::error_reply(query, refusal.rcode, refusal.ede) {
-            Some(reply) => Outcome::Reply(reply),
+            Some(reply) => {
+                out.extend_from_slice(&reply);
+                Outcome::Replied(None)
+            }
             None => Outcome::Drop(Dropped::TooShort),
         }
     }
@@ -281,6 +314,12 @@ impl Responder {
         }
         sealed.message
     }
+}
+
+/// What becomes of a query that can be read.
+enum Judgement {
+    Reply(Vec<u8>),
+    Ask(Box<Pending>),
 }
 
 /// Makes what the source gave into the response; none when it is no answer to the question.

@@ -233,15 +233,17 @@ impl Conversation {
                 address: self.peer.address,
                 transport: self.peer.transport,
                 time: SystemTime::now(),
+                instant: std::time::Instant::now(),
                 pressed: false,
                 idle: Some(self.shared.limits.idle),
             };
             let responder = &self.shared.responder;
+            let mut answer = Vec::new();
             let outcome = match self.frames.next() {
-                Some(Frame::Whole(query)) => responder.answer(&asker, query),
+                Some(Frame::Whole(query)) => responder.answer(&asker, query, &mut answer),
                 Some(Frame::Overlong(head)) => {
                     self.shared.counters().count(Event::QueryBytes);
-                    responder.answer_overlong(&asker, head)
+                    responder.answer_overlong(&asker, head, &mut answer)
                 }
                 None => break,
             };
@@ -254,7 +256,12 @@ impl Conversation {
             self.reading_since = None;
             self.taken_in_turn += 1;
             match outcome {
-                Outcome::Reply(answer) => self.send(&answer),
+                Outcome::Replied(refresh) => {
+                    self.send(&answer);
+                    if let Some(refresh) = refresh {
+                        self.shared.inquirer.refresh(refresh);
+                    }
+                }
                 Outcome::Ask(pending) => self.ask(pending),
                 // Counted by the responder. What is no query makes the rest of the stream suspect:
                 // what was asked before is answered, and nothing more is read.
@@ -276,7 +283,7 @@ impl Conversation {
     }
 
     /// Waits for the answer beside the connection.
-    fn ask(&mut self, pending: Pending) {
+    fn ask(&mut self, pending: Box<Pending>) {
         let flight = &self.shared.stream_flight;
         let place = if self.waiting.is_empty() {
             // However greedy the other connections of this address are, each gets its turn.
@@ -288,7 +295,7 @@ impl Conversation {
             Ok(permit) => {
                 let shared = Arc::clone(&self.shared);
                 self.waiting.spawn(async move {
-                    let answer = shared.resolve(pending).await;
+                    let answer = shared.inquirer.ask(pending).await;
                     drop(permit);
                     answer
                 });
@@ -299,7 +306,8 @@ impl Conversation {
                     Full::Address => Event::StreamQueriesAddress,
                 });
                 let overloaded = Err(ResolveError::Overloaded);
-                let answer = self.shared.responder.finish(pending, overloaded);
+                let now = std::time::Instant::now();
+                let answer = self.shared.responder.finish(*pending, overloaded, now);
                 self.send(&answer);
             }
         }

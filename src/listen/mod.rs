@@ -5,6 +5,7 @@
 //! another (RFC 7766 §6.2.1.1). Every resource that a stranger can use up has a limit with a name.
 
 mod accept;
+mod ask;
 mod connection;
 mod crowd;
 mod flight;
@@ -27,10 +28,10 @@ use tokio::{
 };
 
 use crate::{
-    answer::{Pending, Responder, cookie::Secret},
-    counters::{Counters, Event},
-    resolve::ResolveError,
+    answer::{Responder, cookie::Secret},
+    counters::Counters,
 };
+use ask::Inquirer;
 use crowd::Crowd;
 use flight::Flight;
 use udp::UdpEndpoint;
@@ -100,6 +101,7 @@ struct Shared {
     connections_allowed: usize,
     udp_flight: Arc<Flight>,
     stream_flight: Arc<Flight>,
+    inquirer: Inquirer,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,7 @@ impl Front {
             connections_allowed,
             udp_flight: Flight::new(limits.udp_queries, limits.udp_queries_per_address),
             stream_flight: Flight::new(limits.stream_queries, limits.stream_queries_per_address),
+            inquirer: Inquirer::new(Arc::clone(&responder), limits.query),
             limits,
             responder,
         });
@@ -335,21 +338,6 @@ pub fn try_to_bind(dns: &[SocketAddr], dot: &[SocketAddr]) -> Result<(), ListenE
 impl Shared {
     fn counters(&self) -> &Counters {
         self.responder.counters()
-    }
-
-    /// Waits for the source of answers, no longer than the limit.
-    async fn resolve(&self, pending: Pending) -> Vec<u8> {
-        let source = self.responder.source();
-        let deadline = Instant::now() + self.limits.query;
-        let resolving = source.resolve(pending.query(), deadline);
-        let response = match timeout_at(deadline + QUERY_GRACE, resolving).await {
-            Ok(response) => response,
-            Err(_) => {
-                self.counters().count(Event::QueryTime);
-                Err(ResolveError::TimedOut)
-            }
-        };
-        self.responder.finish(pending, response)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nix::{
@@ -81,18 +81,25 @@ impl UdpEndpoint {
             address: way.asker.ip(),
             transport: Transport::Udp,
             time: SystemTime::now(),
+            instant: Instant::now(),
             pressed: self.shared.udp_flight.pressed(),
             idle: None,
         };
-        match self.shared.responder.answer(&asker, query) {
-            Outcome::Reply(answer) => self.send(answer, way).await,
+        let mut answer = Vec::new();
+        match self.shared.responder.answer(&asker, query, &mut answer) {
+            Outcome::Replied(refresh) => {
+                self.send(answer, way).await;
+                if let Some(refresh) = refresh {
+                    self.shared.inquirer.refresh(refresh);
+                }
+            }
             Outcome::Drop(_) => {}
             Outcome::Ask(pending) => self.ask(pending, way, phase),
         }
     }
 
     /// Waits for the answer beside the socket.
-    fn ask(self: &Arc<Self>, pending: Pending, way: Way, phase: &watch::Receiver<Phase>) {
+    fn ask(self: &Arc<Self>, pending: Box<Pending>, way: Way, phase: &watch::Receiver<Phase>) {
         let permit = match self.shared.udp_flight.enter(way.asker.ip()) {
             Ok(permit) => permit,
             Err(full) => {
@@ -107,7 +114,7 @@ impl UdpEndpoint {
         let mut phase = phase.clone();
         tokio::spawn(async move {
             tokio::select! {
-                answer = endpoint.shared.resolve(pending) => endpoint.send(answer, way).await,
+                answer = endpoint.shared.inquirer.ask(pending) => endpoint.send(answer, way).await,
                 () = closed(&mut phase) => {}
             }
             drop(permit);

@@ -12,7 +12,7 @@ use std::{
     collections::BTreeSet,
     net::IpAddr,
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
@@ -40,6 +40,8 @@ use crate::{
 
 const IDLE: Duration = Duration::from_secs(30);
 const ID: u16 = 0x5A31;
+/// When all tests start.
+static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 /// A source that nobody asks: the tests give the responses themselves.
 struct Nobody;
@@ -64,6 +66,7 @@ fn asker(transport: Transport) -> Asker {
         address: "192.168.1.20".parse().unwrap(),
         transport,
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        instant: *START,
         pressed: false,
         idle: transport.is_stream().then_some(IDLE),
     }
@@ -119,16 +122,58 @@ fn and(mut message: Vec<u8>, count_offset: usize, record: &[u8]) -> Vec<u8> {
     message
 }
 
-fn reply(outcome: Outcome) -> Vec<u8> {
+/// An outcome with the response that was appended.
+#[derive(Debug)]
+enum Said {
+    Reply(Vec<u8>),
+    Drop(Dropped),
+    Ask(Pending),
+}
+
+impl Responder {
+    /// [`Responder::answer`], with an output of its own.
+    fn say(&self, asker: &Asker, query: &[u8]) -> Said {
+        said(|out| self.answer(asker, query, out))
+    }
+
+    /// [`Responder::answer_overlong`], with an output of its own.
+    fn say_overlong(&self, asker: &Asker, head: &[u8]) -> Said {
+        said(|out| self.answer_overlong(asker, head, out))
+    }
+
+    /// [`Responder::finish`], at once.
+    fn close(&self, pending: Pending, response: Result<Vec<u8>, ResolveError>) -> Vec<u8> {
+        self.finish(pending, response, *START)
+    }
+}
+
+fn said(answer: impl FnOnce(&mut Vec<u8>) -> Outcome) -> Said {
+    let mut out = b"before".to_vec();
+    let outcome = answer(&mut out);
+    let reply = out.strip_prefix(b"before").unwrap();
     match outcome {
-        Outcome::Reply(reply) => reply,
+        Outcome::Replied(_) => Said::Reply(reply.to_vec()),
+        Outcome::Drop(dropped) => {
+            assert!(reply.is_empty());
+            Said::Drop(dropped)
+        }
+        Outcome::Ask(pending) => {
+            assert!(reply.is_empty());
+            Said::Ask(*pending)
+        }
+    }
+}
+
+fn reply(outcome: Said) -> Vec<u8> {
+    match outcome {
+        Said::Reply(reply) => reply,
         other => panic!("not a reply: {other:?}"),
     }
 }
 
-fn pending(outcome: Outcome) -> Pending {
+fn pending(outcome: Said) -> Pending {
     match outcome {
-        Outcome::Ask(pending) => pending,
+        Said::Ask(pending) => pending,
         other => panic!("not asked: {other:?}"),
     }
 }

@@ -14,13 +14,13 @@ fn padding_is_for_padded_queries_on_tls_and_keepalive_for_connections() {
     ] {
         let responder = responder();
         let query = question("www.example.", RecordType::TXT, Some(opt));
-        let outcome = pending(responder.answer(&asker(transport), &query));
-        let answered = responder.finish(outcome.clone(), Ok(response(&query, 3, None)));
-        let failed = responder.finish(outcome, Err(ResolveError::NoUpstream));
+        let outcome = pending(responder.say(&asker(transport), &query));
+        let answered = responder.close(outcome.clone(), Ok(response(&query, 3, None)));
+        let failed = responder.close(outcome, Err(ResolveError::NoUpstream));
         let here = question("x.zz.", RecordType::A, Some(opt));
-        let here = reply(responder.answer(&asker(transport), &here));
+        let here = reply(responder.say(&asker(transport), &here));
         let refused = with(question("www.example.", RecordType::A, Some(opt)), 2, &[0]);
-        let refused = reply(responder.answer(&asker(transport), &refused));
+        let refused = reply(responder.say(&asker(transport), &refused));
         for reply in [answered, failed, here, refused] {
             assert_eq!(option(&reply, 12).is_some(), padded, "{transport:?}");
             assert!(!padded || reply.len() % 468 == 0, "{}", reply.len());
@@ -37,7 +37,7 @@ fn cookies_come_back_fresh_and_are_required_only_under_load() {
     let ask = |asker: &Asker, cookie: Option<&[u8]>| {
         let options: Vec<(u16, &[u8])> = cookie.map(|cookie| (10, cookie)).into_iter().collect();
         let opt = edns(1232, &options);
-        responder.answer(asker, &question("www.example.", RecordType::A, Some(&opt)))
+        responder.say(asker, &question("www.example.", RecordType::A, Some(&opt)))
     };
     let pressed = Asker {
         pressed: true,
@@ -57,7 +57,7 @@ fn cookies_come_back_fresh_and_are_required_only_under_load() {
         address: "192.168.1.21".parse().unwrap(),
         ..pressed
     };
-    assert!(matches!(ask(&elsewhere, Some(&cookie)), Outcome::Reply(_)));
+    assert!(matches!(ask(&elsewhere, Some(&cookie)), Said::Reply(_)));
     assert_eq!(responder.counters().value(Event::CookieStale), 1);
     let connected = Asker {
         transport: Transport::Tcp,
@@ -68,7 +68,7 @@ fn cookies_come_back_fresh_and_are_required_only_under_load() {
     responder.roll_secret(Secret([1; 16]));
     pending(ask(&pressed, Some(&cookie)));
     responder.roll_secret(Secret([2; 16]));
-    assert!(matches!(ask(&pressed, Some(&cookie)), Outcome::Reply(_)));
+    assert!(matches!(ask(&pressed, Some(&cookie)), Said::Reply(_)));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_cookie_without_a_question_is_a_question_for_a_cookie() {
     let responder = responder();
     let header = [&ID.to_be_bytes()[..], &[0; 10]].concat();
     let query = wire::with_edns(&header, Some(&edns(1232, &[(10, b"clientco")]))).unwrap();
-    let reply = reply(responder.answer(&udp(), &query));
+    let reply = reply(responder.say(&udp(), &query));
     assert_eq!(rcode(&reply), 0);
     assert_eq!(option(&reply, 10).unwrap().len(), 24);
 }

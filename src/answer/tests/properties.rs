@@ -77,19 +77,19 @@ proptest! {
         let responder = responder();
         let asker = Asker { pressed, ..asker(transport) };
         let limit = if transport == Transport::Udp { 1232 } else { 65_535 };
-        match responder.answer(&asker, &query) {
-            Outcome::Reply(reply) => assert_sound(&query, &reply, limit),
-            Outcome::Drop(dropped) => {
+        match responder.say(&asker, &query) {
+            Said::Reply(reply) => assert_sound(&query, &reply, limit),
+            Said::Drop(dropped) => {
                 prop_assert!(query.len() < 12 || query[2] & 0x80 != 0, "{dropped:?}");
             }
-            Outcome::Ask(pending) => {
+            Said::Ask(pending) => {
                 let onward = pending.query();
                 let view = View::parse(&onward).unwrap();
                 view.check().unwrap();
                 let asked = View::parse(&query).unwrap();
                 prop_assert!(view.question().unwrap().eq_exact(&asked.question().unwrap()));
                 prop_assert_eq!(view.edns().unwrap().is_some(), asked.edns().unwrap().is_some());
-                assert_sound(&query, &responder.finish(pending, Ok(response)), limit);
+                assert_sound(&query, &responder.close(pending, Ok(response)), limit);
             }
         }
     }
@@ -103,7 +103,7 @@ proptest! {
     ) {
         let responder = responder();
         let query = question("www.example.", RecordType::TXT, Some(&edns(1232, &[(12, &[0; 9])])));
-        let pending = pending(responder.answer(&asker(transport), &query));
+        let pending = pending(responder.say(&asker(transport), &query));
         let theirs = edns(1232, &[(15, b"\0\x12blocked"), (12, &[0; 40])]);
         let mut source = response(&query, answers, opt.then_some(&theirs));
         for (place, octet) in changes {
@@ -111,6 +111,6 @@ proptest! {
             source[place] = octet;
         }
         let limit = if transport == Transport::Udp { 1232 } else { 65_535 };
-        assert_sound(&query, &responder.finish(pending, Ok(source)), limit);
+        assert_sound(&query, &responder.close(pending, Ok(source)), limit);
     }
 }

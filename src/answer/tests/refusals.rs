@@ -120,7 +120,7 @@ fn what_cannot_be_answered_is_refused_as_the_rfcs_say() {
     ] {
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
             let responder = responder();
-            let reply = reply(responder.answer(&asker(transport), &query));
+            let reply = reply(responder.say(&asker(transport), &query));
             assert_eq!(rcode(&reply), code, "{case}");
             assert_eq!(responder.counters().value(event), 1, "{case}");
             assert_eq!(reply[..2], ID.to_be_bytes(), "{case}");
@@ -162,8 +162,8 @@ fn what_must_not_be_answered_is_met_with_silence() {
         ),
     ] {
         let responder = responder();
-        match responder.answer(&asker, &query) {
-            Outcome::Drop(dropped) => assert_eq!(dropped, reason, "{case}"),
+        match responder.say(&asker, &query) {
+            Said::Drop(dropped) => assert_eq!(dropped, reason, "{case}"),
             other => panic!("{case}: {other:?}"),
         }
         assert_eq!(responder.counters().value(reason.event()), 1, "{case}");
@@ -178,11 +178,11 @@ fn an_overlong_query_is_told_so_from_its_beginning() {
         RecordType::A,
         Some(&edns(1232, &[(12, &[0; 5000])])),
     );
-    let told = reply(responder.answer_overlong(&asker(Transport::Tls), &query[..512]));
+    let told = reply(responder.say_overlong(&asker(Transport::Tls), &query[..512]));
     assert_eq!(rcode(&told), 1);
     assert_eq!(told[..2], ID.to_be_bytes());
     assert!(matches!(
-        responder.answer_overlong(&asker(Transport::Tls), &with(query, 2, &[0x80])),
-        Outcome::Drop(Dropped::NotAQuery)
+        responder.say_overlong(&asker(Transport::Tls), &with(query, 2, &[0x80])),
+        Said::Drop(Dropped::NotAQuery)
     ));
 }

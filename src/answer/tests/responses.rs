@@ -18,7 +18,7 @@ fn what_is_asked_onward_is_the_question_and_nothing_of_this_hop() {
         3,
         &[0x30],
     );
-    let onward = pending(responder.answer(&asker(Transport::Tls), &query)).query();
+    let onward = pending(responder.say(&asker(Transport::Tls), &query)).query();
     let view = View::parse(&onward).unwrap();
     view.check().unwrap();
     assert_eq!(view.id(), 0);
@@ -31,7 +31,7 @@ fn what_is_asked_onward_is_the_question_and_nothing_of_this_hop() {
     );
     assert_eq!(view.edns().unwrap().unwrap().to_edns(), Edns::plain(true));
 
-    let onward = pending(responder.answer(&udp(), &plain("www.example."))).query();
+    let onward = pending(responder.say(&udp(), &plain("www.example."))).query();
     assert!(View::parse(&onward).unwrap().edns().unwrap().is_none());
 }
 
@@ -39,9 +39,9 @@ fn what_is_asked_onward_is_the_question_and_nothing_of_this_hop() {
 fn a_response_gets_back_the_askers_id_and_letters() {
     let responder = responder();
     let query = plain("wWw.ExAmPlE.");
-    let pending = pending(responder.answer(&udp(), &query));
+    let pending = pending(responder.say(&udp(), &query));
     let source = with(response(&plain("www.example."), 2, None), 0, &[1, 2]);
-    let reply = responder.finish(pending, Ok(source));
+    let reply = responder.close(pending, Ok(source));
     let (asked, told) = (View::parse(&query).unwrap(), View::parse(&reply).unwrap());
     assert!(wire::answers_exactly(&asked, &told));
     assert_eq!(told.counts().answers, 2);
@@ -64,11 +64,11 @@ fn ad_is_for_those_who_know_it_and_cd_comes_back() {
             3,
             &[asked_flags],
         );
-        let pending = pending(responder.answer(&udp(), &query));
+        let pending = pending(responder.say(&udp(), &query));
         // AD, and the reserved bit, as a source may set them.
         let source = with(response(&plain("www.example."), 0, None), 3, &[0x60]);
         let source = with(source, 12, &query[12..query.len().min(29)]);
-        let reply = responder.finish(pending, Ok(source));
+        let reply = responder.close(pending, Ok(source));
         let view = View::parse(&reply).unwrap();
         assert_eq!(view.authentic_data(), ad, "{asked_flags:#x} {dnssec_ok}");
         assert_eq!(view.checking_disabled(), cd, "{asked_flags:#x} {dnssec_ok}");
@@ -115,8 +115,8 @@ fn what_is_no_answer_to_the_question_is_servfail() {
         ),
     ] {
         let responder = responder();
-        let pending = pending(responder.answer(&udp(), &query()));
-        let reply = responder.finish(pending, Ok(source));
+        let pending = pending(responder.say(&udp(), &query()));
+        let reply = responder.close(pending, Ok(source));
         assert_eq!(rcode(&reply), 2, "{case}");
         assert_eq!(option(&reply, 15).unwrap()[..2], [0, 24], "{case}");
         assert_eq!(
@@ -132,8 +132,8 @@ fn a_source_that_fails_is_servfail_and_says_why() {
     let responder = responder();
     for opt in [None, Some(Edns::plain(false))] {
         let query = question("www.example.", RecordType::A, opt.as_ref());
-        let pending = pending(responder.answer(&udp(), &query));
-        let reply = responder.finish(pending, Err(ResolveError::TimedOut));
+        let pending = pending(responder.say(&udp(), &query));
+        let reply = responder.close(pending, Err(ResolveError::TimedOut));
         assert_eq!(rcode(&reply), 2);
         // Without an OPT record in the query there is none in the response (RFC 6891 §7).
         assert_eq!(
@@ -155,7 +155,7 @@ fn the_sources_own_hop_stays_behind_and_its_errors_are_passed_on() {
         RecordType::TXT,
         Some(&edns(1400, &[(10, b"clientco")])),
     );
-    let pending = pending(responder.answer(&udp(), &query));
+    let pending = pending(responder.say(&udp(), &query));
     let theirs = edns(
         4096,
         &[
@@ -166,7 +166,7 @@ fn the_sources_own_hop_stays_behind_and_its_errors_are_passed_on() {
             (15, b"\0\x0f"),
         ],
     );
-    let reply = responder.finish(pending, Ok(response(&query, 1, Some(&theirs))));
+    let reply = responder.close(pending, Ok(response(&query, 1, Some(&theirs))));
     let edns = View::parse(&reply)
         .unwrap()
         .edns()
@@ -197,9 +197,9 @@ fn datagrams_are_no_longer_than_the_asker_and_every_path_can_take() {
         let responder = responder();
         let opt = opt.map(|size| edns(size, &[]));
         let query = question("www.example.", RecordType::TXT, opt.as_ref());
-        let pending = pending(responder.answer(&asker(transport), &query));
+        let pending = pending(responder.say(&asker(transport), &query));
         let whole = response(&query, answers, None);
-        let reply = responder.finish(pending, Ok(whole));
+        let reply = responder.close(pending, Ok(whole));
         let view = View::parse(&reply).unwrap();
         view.check().unwrap();
         assert!(reply.len() <= longest, "{case}: {}", reply.len());

@@ -74,7 +74,7 @@ fn our_own_zones_are_answered_with_authority_and_signatures_only_on_request() {
             let query = question(&owner, qtype, Some(&Edns::plain(dnssec_ok)));
             // Our own zones are answered with RD clear too.
             let query = with(query, 2, &[u8::from(dnssec_ok)]);
-            let reply = reply(responder.answer(&asker(Transport::Tcp), &query));
+            let reply = reply(responder.say(&asker(Transport::Tcp), &query));
             let (asked, told) = (View::parse(&query).unwrap(), View::parse(&reply).unwrap());
             assert!(wire::answers_exactly(&asked, &told), "{case}");
             assert!(told.flags().has(Flags::AUTHORITATIVE), "{case}");
@@ -112,7 +112,7 @@ fn our_own_zones_fit_into_datagrams() {
         (name, RecordType::ANY),
     ] {
         let query = question(&owner, qtype, Some(&Edns::plain(true)));
-        let reply = reply(responder.answer(&udp(), &query));
+        let reply = reply(responder.say(&udp(), &query));
         assert!(!View::parse(&reply).unwrap().truncated(), "{owner} {qtype}");
     }
 }
@@ -132,7 +132,7 @@ fn while_our_zones_are_not_there_nobody_else_is_asked_about_them() {
         format!("{name}resolver-name.arpa."),
     ] {
         let query = question(&owner, RecordType::A, Some(&Edns::plain(true)));
-        let reply = reply(responder.answer(&udp(), &query));
+        let reply = reply(responder.say(&udp(), &query));
         assert_eq!(rcode(&reply), 2, "{owner}");
         let not_ready = 14u16.to_be_bytes();
         let told = option(&reply, 15).unwrap();
@@ -141,5 +141,5 @@ fn while_our_zones_are_not_there_nobody_else_is_asked_about_them() {
     assert_eq!(responder.counters().value(Event::NotReady), 4);
     // Every other name is answered as ever.
     let query = question("www.example.", RecordType::A, None);
-    assert!(matches!(responder.answer(&udp(), &query), Outcome::Ask(_)));
+    assert!(matches!(responder.say(&udp(), &query), Said::Ask(_)));
 }
