@@ -12,6 +12,7 @@ pub mod host;
 pub mod run;
 pub mod store;
 pub mod stub;
+pub mod tls;
 pub mod upstream;
 pub mod walker;
 

@@ -1,0 +1,6 @@
+#![allow(clippy::unwrap_used)]
+
+mod ends;
+mod hostile;
+mod openssl;
+mod session;
