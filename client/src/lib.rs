@@ -9,6 +9,7 @@ pub mod dot;
 pub mod exchange;
 pub mod framing;
 pub mod host;
+pub mod log;
 pub mod run;
 pub mod store;
 pub mod stub;

@@ -182,7 +182,7 @@ impl Running {
             assert!(
                 start.elapsed() < PATIENCE,
                 "waited in vain for {what}: {}, {:?}",
-                serde_json::to_string(&self.counters).unwrap(),
+                serde_json::to_string(&*self.counters).unwrap(),
                 self.front.status(),
             );
             tokio::time::sleep(Duration::from_millis(5)).await;

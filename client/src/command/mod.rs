@@ -8,15 +8,16 @@ mod query;
 mod resolvers;
 mod run;
 mod status;
-mod style;
+pub(crate) mod style;
 
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 use zzdot_zonegen::exit::{Exit, Failure};
+
+use crate::log;
 
 /// The name before each message.
 const PROGRAM: &str = "zzdot-client";
@@ -65,18 +66,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Messages of the library, to standard error. `ZZDOT_LOG` says which (`tracing` directives).
-fn log(default: &str) {
-    let filter = EnvFilter::try_from_env("ZZDOT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(style::is_terminal(&io::stderr()))
-        .init();
-}
-
 fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    log("error");
+    log::start("error")?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use zzdot_zonegen::exit::{Exit, Failure};
 
-use super::{cannot_run, log};
-use crate::config::Config;
+use super::cannot_run;
+use crate::{config::Config, log};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    log("info");
+    log::start("info")?;
     let load = {
         let path = arguments.config.clone();
         move || {

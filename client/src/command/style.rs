@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 /// Whether `stream` is a terminal whose user did not ask for peace (<https://no-color.org>).
-pub(super) fn is_terminal(stream: &impl IsTerminal) -> bool {
+pub(crate) fn is_terminal(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
