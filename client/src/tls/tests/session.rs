@@ -155,7 +155,7 @@ fn sessions_are_resumed() {
             assert_eq!(server.end.session.handshake_kind(), Some(kind));
             assert_eq!(
                 client.end.session.peer_certificates().unwrap(),
-                [configs.certificate.clone()]
+                std::slice::from_ref(&configs.certificate)
             );
             assert_eq!(client.end.session.alpn(), Some(&b"dot"[..]));
             assert_eq!(client.end.session.version(), Some(version.version));
