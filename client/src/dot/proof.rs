@@ -15,6 +15,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use zzdot_zonegen::name::ResolverName;
 
 use crate::discover::{PeerCertificates, Tlsa, peer_named_by};
+use crate::tls::provider::provider;
 
 /// Sessions kept for resumption. One server and one connection at a time need few.
 const SESSIONS: usize = 8;
@@ -85,7 +86,7 @@ pub(super) struct PinMismatch {
 /// sessions must never outlive the proof under which they were made. No early data, which could be
 /// replayed.
 pub(super) fn client_config(proof: &PeerProof, sni: bool) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = match proof {
         PeerProof::Spki(pins) => Arc::new(KeyVerifier::new(&provider, Expect::Pins(pins.clone()))),
         PeerProof::Dane { tlsa, name } => {
@@ -103,7 +104,7 @@ pub(super) fn client_config(proof: &PeerProof, sni: bool) -> Result<ClientConfig
 /// A TLS configuration that lets any server prove that it holds the key of its certificate, which
 /// is judged afterwards. Nothing may be sent before that.
 pub(super) fn observer_config(sni: bool) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let verifier = Arc::new(KeyVerifier::new(&provider, Expect::Anything));
     let mut config = configure(provider, verifier, sni)?;
     config.resumption = rustls::client::Resumption::disabled();

@@ -13,10 +13,11 @@ use rustls::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use socket2::{Domain, Protocol, Socket, Type};
+use zzdot_client::tls::provider::provider;
 
 /// How long a stream may be silent before its peer counts as not serving.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -139,7 +140,7 @@ pub fn loopback(number: usize) -> IpAddr {
 /// The provider of cryptography lacks TLS 1.3: it does not.
 #[must_use]
 pub fn tls_config(certificate: CertificateDer<'static>) -> Arc<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = provider();
     let verifier = OneCertificate {
         certificate,
         provider: provider.clone(),

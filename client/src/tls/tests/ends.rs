@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
@@ -186,6 +187,14 @@ pub(super) struct Configs {
 }
 
 pub(super) fn configs(version: &'static SupportedProtocolVersion) -> Configs {
+    configs_with(version, provider(), provider())
+}
+
+pub(super) fn configs_with(
+    version: &'static SupportedProtocolVersion,
+    of_server: Arc<CryptoProvider>,
+    of_client: Arc<CryptoProvider>,
+) -> Configs {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["resolver.example".to_owned()])
         .unwrap()
@@ -193,7 +202,7 @@ pub(super) fn configs(version: &'static SupportedProtocolVersion) -> Configs {
         .unwrap();
     let certificate = certificate.der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let mut server = ServerConfig::builder_with_provider(provider())
+    let mut server = ServerConfig::builder_with_provider(of_server)
         .with_protocol_versions(&[version])
         .unwrap()
         .with_no_client_auth()
@@ -201,7 +210,7 @@ pub(super) fn configs(version: &'static SupportedProtocolVersion) -> Configs {
         .unwrap();
     server.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
     server.alpn_protocols = vec![b"dot".to_vec()];
-    let mut client = ClientConfig::builder_with_provider(provider())
+    let mut client = ClientConfig::builder_with_provider(of_client)
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()

@@ -2,5 +2,6 @@
 
 mod ends;
 mod hostile;
+mod hybrid;
 mod openssl;
 mod session;
