@@ -18,10 +18,14 @@ use crate::{
     config::Config,
     counters::Counters,
     error,
-    listen::{Front, FrontConfig, Inherited, server_config},
+    listen::{Front, FrontConfig, Inherited},
     publish::{self, Publisher},
     resolve,
+    tls::{Tickets, server_config},
 };
+
+/// The file below the state directory that keeps the keys of session tickets.
+const TICKET_KEYS: &str = "tickets.keys";
 
 /// Everything that serves.
 pub struct Appliance {
@@ -29,6 +33,7 @@ pub struct Appliance {
     config_file: Option<PathBuf>,
     responder: Arc<Responder>,
     publisher: Publisher,
+    tickets: Arc<Tickets>,
     front: Front,
     started: Instant,
     last_reload: Option<Reload>,
@@ -64,7 +69,14 @@ impl Appliance {
             tracing::info!(name = %identity.name(), folder = %dir.display(), "identity made");
         }
         let source = resolve::build(&config.resolve).map_err(error::of_source)?;
-        let tls = server_config(vec![identity.certificate()], identity.tls_key())
+        let tickets = Tickets::open(
+            &config.state_dir.join(TICKET_KEYS),
+            identity.spki_sha256(),
+            UnixTime::now(),
+        )
+        .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
+        let chain = vec![identity.certificate()];
+        let tls = server_config(chain, identity.tls_key(), Arc::clone(&tickets))
             .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))?;
         let responder = Arc::new(Responder::new(
             source,
@@ -95,6 +107,7 @@ impl Appliance {
             config_file,
             responder,
             publisher,
+            tickets,
             front,
             started: Instant::now(),
             last_reload: None,
@@ -116,8 +129,11 @@ impl Appliance {
         &self.front
     }
 
-    /// Signs the zones when that is due.
+    /// Signs the zones when that is due, and takes another key for session tickets when that is.
     pub fn renew(&mut self) {
+        if let Err(error) = self.tickets.turn(UnixTime::now()) {
+            tracing::warn!(%error, "no new ticket key; the old one goes on");
+        }
         renew(&mut self.publisher, &self.responder, &self.config);
     }
 

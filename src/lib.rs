@@ -18,3 +18,4 @@ pub mod passed;
 pub mod publish;
 pub mod resolve;
 pub mod run;
+pub mod tls;

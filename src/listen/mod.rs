@@ -38,7 +38,6 @@ use udp::UdpEndpoint;
 
 pub use limits::{IDLE_GRACE, Limits, QUERY_GRACE};
 pub use sockets::{Inherited, ListenError, Protocol};
-pub use tls::server_config;
 
 /// How often the secret of the cookies is replaced: more than the hour for which a cookie is good,
 /// less than the 36 days that RFC 7873 §7.1 allows.
@@ -56,7 +55,7 @@ pub struct FrontConfig {
     pub dot: Vec<SocketAddr>,
     /// What it may cost.
     pub limits: Limits,
-    /// The certificate and its key, see [`server_config`]. Replaced while running, it counts for
+    /// The certificate and its key, see [`crate::tls::server_config`]. Replaced while running, it counts for
     /// the connections that come then.
     pub tls: Arc<ArcSwap<rustls::ServerConfig>>,
     /// Sockets that were bound already. They are served beside the addresses above, and instead

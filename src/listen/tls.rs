@@ -2,40 +2,14 @@
 
 use std::{io, sync::Arc};
 
-use rustls::{
-    HandshakeKind, ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer},
-    version::{TLS12, TLS13},
-};
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::counters::{Counters, Event};
 
-/// The name of DNS over TLS in IANA's registry of ALPN protocol ids.
-const ALPN: &[u8] = b"dot";
 /// The first octet of TLS: a record that holds a handshake message (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-
-/// TLS 1.3, and 1.2 for those who need it; ALPN `dot` or none; this certificate whatever name the
-/// client asks for, or without one; session tickets whose keys live in memory only and roll by
-/// themselves; no early data, which could be replayed (RFC 9250 §4.5 says why for DNS).
-///
-/// # Errors
-/// Where the certificate and the key do not belong together.
-pub fn server_config(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.ticketer = ring::Ticketer::new()?;
-    Ok(config)
-}
 
 /// Why a connection did not become one with TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,8 +28,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use zzdot::{
     answer::{Responder, cookie::Secret},
     counters::{Counters, Event},
-    listen::{Front, FrontConfig, Inherited, Limits, server_config},
+    listen::{Front, FrontConfig, Inherited, Limits},
     resolve::{Resolution, ResolveError, Source},
+    tls::{Tickets, server_config},
 };
 use zzdot_client::wire::{self, Edns, QuestionFlags, View};
 use zzdot_zonegen::identity::Identity;
@@ -125,13 +126,17 @@ pub(crate) fn start_on(address: &str, limits: Limits) -> Running {
     start_with(vec![address.parse().unwrap()], Inherited::default(), limits)
 }
 
+pub(crate) fn tickets() -> Arc<Tickets> {
+    Tickets::in_memory(zzdot_zonegen::clock::UnixTime::now()).unwrap()
+}
+
 pub(crate) fn start_with(
     addresses: Vec<SocketAddr>,
     inherited: Inherited,
     limits: Limits,
 ) -> Running {
     let identity = identity();
-    let tls = server_config(vec![identity.certificate()], identity.tls_key()).unwrap();
+    let tls = server_config(vec![identity.certificate()], identity.tls_key(), tickets()).unwrap();
     let tls = Arc::new(ArcSwap::from_pointee(tls));
     let source = Arc::new(Answers {
         release: Semaphore::new(0),

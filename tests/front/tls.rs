@@ -7,13 +7,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use zzdot::{
-    counters::Event,
-    listen::{Limits, server_config},
-};
+use zzdot::{counters::Event, listen::Limits, tls::server_config};
 
 use crate::support::{
-    Running, assert_answers, connect_tls, framed, identity, query, run, soon, start,
+    Running, assert_answers, connect_tls, framed, identity, query, run, soon, start, tickets,
 };
 
 /// What `openssl s_client` says about a handshake.
@@ -194,7 +191,7 @@ async fn a_new_certificate_is_for_new_connections() {
     let running: Running = start(Limits::default());
     let mut old = running.tls().await;
     let next = identity();
-    let config = server_config(vec![next.certificate()], next.tls_key()).unwrap();
+    let config = server_config(vec![next.certificate()], next.tls_key(), tickets()).unwrap();
     running.tls.store(Arc::new(config));
     assert!(connect_tls(running.dot, &running.identity).await.is_err());
     connect_tls(running.dot, &next).await.unwrap();
