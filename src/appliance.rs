@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
+use zzdot_client::cache::{self, Cache};
 use zzdot_zonegen::{
     clock::UnixTime,
     exit::{Exit, Failure},
@@ -84,6 +85,7 @@ impl Appliance {
             Arc::new(Counters::default()),
         ));
         responder.replace_access(config.access.clone());
+        responder.replace_cache(empty_cache(config.cache)?);
         responder.replace_private_suffixes(&[identity.name().suffix()]);
         responder.reserve(vec![
             identity.name().as_name().clone(),
@@ -182,9 +184,16 @@ impl Appliance {
         } else {
             Some(resolve::build(&config.resolve).map_err(error::of_source)?)
         };
+        let cache = match config.cache == self.config.cache {
+            true => None,
+            false => Some(empty_cache(config.cache)?),
+        };
         self.front
             .rebind(&config.dns, &config.dot)
             .map_err(error::of_listening)?;
+        if let Some(cache) = cache {
+            self.responder.replace_cache(cache);
+        }
         if let Some(source) = source {
             self.responder.replace_source(source);
         }
@@ -238,6 +247,15 @@ impl Appliance {
             "zones-trouble": self.publisher.trouble().map(|failure| &failure.message),
             "zones-hint": self.publisher.trouble().and_then(|failure| failure.hint.as_ref()),
             "resolve": self.responder.source().describe(),
+            "cache": self.responder.cache().map(|cache| {
+                let usage = cache.usage();
+                json!({
+                    "entries": usage.entries,
+                    "bytes": usage.octets,
+                    "bytes-allowed": cache.limits().octets,
+                    "stale-secs": cache.limits().stale.as_secs(),
+                })
+            }),
             "last-reload": self.last_reload.as_ref().map(|reload| json!({
                 "at": reload.at.0,
                 "error": reload.error.as_ref().map(|failure| &failure.message),
@@ -262,6 +280,13 @@ fn renew(publisher: &mut Publisher, responder: &Responder, config: &Config) {
             published.anchor_zone,
         ]));
     }
+}
+
+fn empty_cache(limits: Option<cache::Limits>) -> Result<Option<Cache>, Failure> {
+    let Some(limits) = limits else {
+        return Ok(None);
+    };
+    Ok(Some(Cache::new(limits, random()?, Instant::now())))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

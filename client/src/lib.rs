@@ -18,6 +18,7 @@ pub mod upstream;
 pub mod walker;
 
 // Without IO: messages and a clock in, questions and verdicts out.
+pub mod cache;
 pub mod discover;
 pub mod session;
 pub mod trust;

@@ -11,6 +11,8 @@ use siphasher::sip::SipHasher24;
 const CLIENT_LEN: usize = 8;
 /// Length of a server cookie of version 1 in octets (RFC 9018 §4).
 const SERVER_LEN: usize = 16;
+/// Length of a COOKIE option with both.
+pub(super) const COOKIE_LEN: usize = CLIENT_LEN + SERVER_LEN;
 /// Lengths that a server cookie may have in octets (RFC 7873 §4.1).
 const SERVER_LENS: std::ops::RangeInclusive<usize> = 8..=32;
 /// The version of RFC 9018 §4.1.
@@ -53,7 +55,7 @@ pub struct Judged {
     /// The query brought a server cookie at all.
     pub brought: bool,
     /// The option's data for the response: the client cookie and a server cookie.
-    pub reply: [u8; CLIENT_LEN + SERVER_LEN],
+    pub reply: [u8; COOKIE_LEN],
 }
 
 impl Secrets {
@@ -83,7 +85,7 @@ impl Secrets {
         if !server.is_empty() && !SERVER_LENS.contains(&server.len()) {
             return Err(BadLength(option.len()));
         }
-        let mut reply = [0; CLIENT_LEN + SERVER_LEN];
+        let mut reply = [0; COOKIE_LEN];
         let (reply_client, reply_server) = reply.split_at_mut(CLIENT_LEN);
         reply_client.copy_from_slice(client);
 

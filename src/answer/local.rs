@@ -25,6 +25,16 @@ impl LocalZones {
         Self(zones)
     }
 
+    /// Whether these and `others` are about the same names.
+    pub(super) fn same_origins(&self, others: &Self) -> bool {
+        let origins = |zones: &Self| -> Vec<_> {
+            let mut origins: Vec<_> = zones.0.iter().map(|zone| zone.origin().clone()).collect();
+            origins.sort();
+            origins
+        };
+        origins(self) == origins(others)
+    }
+
     /// The answer for `name`, DNSSEC records only where `dnssec_ok`, if `name` is in a zone.
     pub(super) fn lookup(&self, name: &Name, qtype: RecordType, dnssec_ok: bool) -> Option<Found> {
         let mut zones: Vec<_> = self.0.iter().collect();

@@ -2,27 +2,31 @@
 //!
 //! A query comes in as bytes and goes out as an [`Outcome`]: a finished response, silence, or a
 //! question for the source of answers, whose response [`Responder::finish`] then makes fit for the
-//! asker. A cache of wire-format responses has its place in front of [`Outcome::Ask`].
+//! asker, and keeps for the next one: see [`zzdot_client::cache`]. An answer out of the cache takes
+//! no memory from the allocator.
 
 pub mod access;
 pub mod cookie;
+mod kept;
 mod local;
+mod onward;
 mod refusal;
 mod respond;
 mod special;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::{
     net::IpAddr,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use crate::counters::Event;
 
 pub use local::LocalZones;
+pub use onward::{Pending, Refresh};
 pub use respond::Responder;
 
 /// How a query came.
@@ -95,43 +99,5 @@ impl Dropped {
             Self::TooShort => Event::TooShort,
             Self::NotAQuery => Event::NotAQuery,
         }
-    }
-}
-
-/// A query that waits for the source of answers.
-#[derive(Debug, Clone)]
-pub struct Pending {
-    query: Arc<[u8]>,
-    terms: terms::Terms,
-    has_stale: bool,
-}
-
-impl Pending {
-    /// What to ask: well-formed, one question, an OPT record only if the asker sent one, id 0.
-    pub fn query(&self) -> Arc<[u8]> {
-        Arc::clone(&self.query)
-    }
-
-    /// Whether there was an answer whose time has passed, see [`Responder::stale`].
-    pub fn has_stale(&self) -> bool {
-        self.has_stale
-    }
-
-    /// The same question, asked for those who come later.
-    pub fn into_refresh(self) -> Refresh {
-        Refresh { query: self.query }
-    }
-}
-
-/// A question that is asked again while its answer is still good.
-#[derive(Debug, Clone)]
-pub struct Refresh {
-    query: Arc<[u8]>,
-}
-
-impl Refresh {
-    /// What to ask, as [`Pending::query`].
-    pub fn query(&self) -> Arc<[u8]> {
-        Arc::clone(&self.query)
     }
 }

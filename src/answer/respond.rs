@@ -1,30 +1,33 @@
 //! The responder: from a query to its outcome.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::{
-    op::{Message, MessageType, OpCode},
+    op::{Message, MessageType, OpCode, Query},
     rr::{Name, RecordType},
     serialize::binary::{BinDecodable, BinDecoder},
 };
-use zzdot_client::wire::{self, Flags, QuestionView, View};
+use zzdot_client::{
+    cache::{Cache, Found, Image, Key, ViewId},
+    wire::{self, Flags, QuestionView, View},
+};
 
 use super::{
     Asker, Dropped, LocalZones, Outcome, Pending, Refresh, Transport,
     access::AccessList,
     cookie::{Judged, Secret, Secrets},
-    local::Found,
+    kept::Kept,
+    local,
+    onward::Onward,
     refusal::{self, Refusal, ede, rcode},
     special::SpecialNames,
-    terms::{Sealed, Terms, option},
+    terms::{NoRoom, Sealed, Terms, option},
+    views::{Current, Views},
 };
 use crate::{
     counters::{Counters, Event},
-    resolve::{ResolveError, Source},
+    resolve::Source,
 };
 
 /// Decides what becomes of queries. Everything in it can be replaced while it is at work.
@@ -36,11 +39,13 @@ pub struct Responder {
     special: ArcSwap<SpecialNames>,
     secrets: ArcSwap<Secrets>,
     source: ArcSwap<Arc<dyn Source>>,
-    counters: Arc<Counters>,
+    pub(super) cache: ArcSwapOption<Cache>,
+    pub(super) views: Views,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Responder {
-    /// With the default access list and no zones of its own. `secret` is random and makes the
+    /// With the default access list, no zones of its own and no cache. `secret` is random and makes the
     /// cookies.
     pub fn new(source: Arc<dyn Source>, secret: Secret, counters: Arc<Counters>) -> Self {
         Self {
@@ -50,6 +55,8 @@ impl Responder {
             special: ArcSwap::from_pointee(SpecialNames::new(&[])),
             secrets: ArcSwap::from_pointee(Secrets::new(secret)),
             source: ArcSwap::from_pointee(source),
+            cache: ArcSwapOption::empty(),
+            views: Views::default(),
             counters,
         }
     }
@@ -59,9 +66,24 @@ impl Responder {
         self.access.store(Arc::new(access));
     }
 
+    /// Keeps answers in this cache from now on; none: asks each time.
+    pub fn replace_cache(&self, cache: Option<Cache>) {
+        self.cache.store(cache.map(Arc::new));
+    }
+
+    /// Where answers are kept.
+    pub fn cache(&self) -> Option<Arc<Cache>> {
+        self.cache.load_full()
+    }
+
     /// Serves these zones from now on.
     pub fn replace_zones(&self, zones: LocalZones) {
-        self.zones.store(Arc::new(zones));
+        let before = self.zones.swap(Arc::new(zones));
+        self.views.own_changed();
+        // What an upstream said of a name that is now ours is forgotten.
+        if !before.same_origins(&self.zones.load()) {
+            self.views.upstream_changed();
+        }
     }
 
     /// Names under these are answered out of our own zones or not at all: while the zones are not
@@ -69,17 +91,29 @@ impl Responder {
     /// name would make us legacy for everybody who hears it.
     pub fn reserve(&self, names: Vec<Name>) {
         self.reserved.store(Arc::new(names));
+        self.everything_changed();
     }
 
     /// Beside `.zz` and the special names of the RFCs, names under these suffixes never leave the
     /// machine: for resolvers whose own name is somewhere else than under `.zz`.
     pub fn replace_private_suffixes(&self, suffixes: &[Name]) {
         self.special.store(Arc::new(SpecialNames::new(suffixes)));
+        self.everything_changed();
     }
 
-    /// Asks this source from now on; questions under way stay with the old one.
+    /// Asks this source from now on; questions under way stay with the old one, and its answers are
+    /// forgotten.
     pub fn replace_source(&self, source: Arc<dyn Source>) {
         self.source.store(Arc::new(source));
+        self.views.upstream_changed();
+        if let Some(cache) = &*self.cache.load() {
+            cache.clear();
+        }
+    }
+
+    fn everything_changed(&self) {
+        self.views.own_changed();
+        self.views.upstream_changed();
     }
 
     /// Makes cookies with `next` from now on; those of the secret before stay good.
@@ -125,44 +159,6 @@ impl Responder {
         }
     }
 
-    /// The response to a query that was [`Outcome::Ask`].
-    pub fn finish(
-        &self,
-        pending: Pending,
-        response: Result<Vec<u8>, ResolveError>,
-        _now: Instant,
-    ) -> Vec<u8> {
-        let terms = &pending.terms;
-        let sealed = match response {
-            Ok(response) => fit(terms, response).unwrap_or_else(|| {
-                self.counters.count(Event::SourceMismatch);
-                let text = "what came back is no answer to the question";
-                terms.bare(rcode::SERVFAIL, Some((ede::INVALID_DATA, text)))
-            }),
-            Err(error) => {
-                self.counters.count(Event::SourceFailed);
-                let (code, text) = error.ede();
-                terms.bare(error.rcode(), Some((code, &text)))
-            }
-        };
-        self.open(sealed)
-    }
-
-    /// An answer whose time has passed, for those who have waited long enough for a fresh one
-    /// (RFC 8767 §5); none where there is none.
-    pub fn stale(&self, _pending: &Pending, _now: Instant) -> Option<Vec<u8>> {
-        None
-    }
-
-    /// Keeps what came for a refresh.
-    pub fn refreshed(
-        &self,
-        _refresh: Refresh,
-        _response: Result<Vec<u8>, ResolveError>,
-        _now: Instant,
-    ) {
-    }
-
     /// Whether there is anything to answer.
     fn screen(&self, asker: &Asker, query: &[u8]) -> Result<(), Dropped> {
         if !self.access.load().allows(asker.address) {
@@ -185,22 +181,28 @@ impl Responder {
         let Ok(view) = View::parse(query) else {
             return self.refuse_unread(query, &refusal::MALFORMED, out);
         };
-        let terms = match self.read_terms(asker, &view) {
+        let (cookie, terms) = match self.read_terms(asker, &view) {
             Ok(terms) => terms,
             Err(refusal) => return self.refuse_unread(query, &refusal, out),
         };
-        match self.judge(asker, &view, &terms) {
-            Ok(Judgement::Reply(reply)) => {
-                out.extend_from_slice(&reply);
-                Outcome::Replied(None)
+        let question = query
+            .get(wire::HEADER_BYTES..view.records_start())
+            .unwrap_or_default();
+        let decided = match judge(asker, &view, cookie.as_ref()) {
+            Ok(Some(asked)) => self.decide(asker, &asked, question, &terms, out),
+            // A cookie alone is a question for a cookie (RFC 7873 §5.4).
+            Ok(None) => {
+                self.count_sealed(terms.bare(question, 0, None, out));
+                Ok(Outcome::Replied(None))
             }
-            Ok(Judgement::Ask(pending)) => Outcome::Ask(pending),
-            Err(refusal) => {
-                self.counters.count(refusal.event);
-                out.extend_from_slice(&self.open(terms.1.bare(refusal.rcode, refusal.ede)));
-                Outcome::Replied(None)
-            }
-        }
+            Err(refusal) => Err(refusal),
+        };
+        decided.unwrap_or_else(|refusal| {
+            self.counters.count(refusal.event);
+            let sealed = terms.bare(question, refusal.rcode, refusal.ede, out);
+            self.count_sealed(sealed);
+            Outcome::Replied(None)
+        })
     }
 
     /// The cookie and the terms, once the whole message and its OPT record are sound.
@@ -228,72 +230,107 @@ impl Responder {
             Some(cookie) if cookie.brought => self.counters.count(Event::CookieStale),
             _ => {}
         }
-        let terms = Terms::read(view, edns.as_ref(), cookie, asker);
+        let terms = Terms::read(view, edns.as_ref(), cookie.as_ref(), asker);
         Ok((cookie, terms))
     }
 
-    fn judge(
+    /// What becomes of a question that may be asked here: out of the cache, out of what is known
+    /// here, or from the source.
+    fn decide(
         &self,
         asker: &Asker,
-        view: &View<'_>,
-        (cookie, terms): &(Option<Judged>, Terms),
-    ) -> Result<Judgement, Refusal> {
-        refusal::judge_sections(view)?;
-        let Some(question) = view.question() else {
-            // A cookie alone is a question for a cookie (RFC 7873 §5.4).
-            return match cookie {
-                Some(_) => Ok(Judgement::Reply(self.open(terms.bare(0, None)))),
-                None => Err(refusal::MALFORMED),
-            };
-        };
-        // Only those who speak cookies can be asked for one; they try again with it at once.
-        if asker.pressed
-            && asker.transport == Transport::Udp
-            && cookie.is_some_and(|cookie| !cookie.valid)
-        {
-            return Err(refusal::COOKIE_REQUIRED);
+        asked: &QuestionView<'_>,
+        question: &[u8],
+        terms: &Terms,
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, Refusal> {
+        // Before anything is looked up: an answer belongs to the views of before it was made.
+        let views = self.views.current();
+        let cache = self.cache.load();
+        let place = cache
+            .as_ref()
+            .and_then(|cache| Some((&**cache, Key::new(question, terms.key_bits())?)));
+        let mut has_stale = false;
+        if let Some((cache, key)) = &place {
+            let mut copy = |found: &Found<'_>| self.copy(found, question, terms, views, out);
+            match cache.find(key, &views.all(), asker.instant, |found| copy(&found)) {
+                Some(Kept::Answered { refresh: false }) => return Ok(Outcome::Replied(None)),
+                Some(Kept::Answered { refresh: true }) => {
+                    let onward = Onward::new(question, terms, asker, views.upstream);
+                    return Ok(Outcome::Replied(Some(Box::new(Refresh { onward }))));
+                }
+                Some(Kept::Stale) => has_stale = true,
+                Some(Kept::Unfit) | None => {}
+            }
         }
-        refusal::judge_question(&question)?;
-        if let Some(reply) = self.answer_here(&question, terms)? {
-            return Ok(Judgement::Reply(reply));
+        if let Some((view, image)) = self.answer_here(asked, question, terms, views)? {
+            self.seal(terms, question, &image, out);
+            if let Some((cache, key)) = &place {
+                cache.store(key, view, image, asker.instant);
+            }
+            return Ok(Outcome::Replied(None));
         }
-        if !view.recursion_desired() {
+        if !terms.recursion_desired() {
             return Err(refusal::NOT_RECURSIVE);
         }
         self.counters.count(Event::Asked);
-        Ok(Judgement::Ask(Box::new(Pending {
-            query: terms.onward_query().into(),
-            terms: terms.clone(),
-            has_stale: false,
+        if place.is_some() {
+            self.counters.count(Event::CacheMiss);
+        }
+        Ok(Outcome::Ask(Box::new(Pending {
+            onward: Onward::new(question, terms, asker, views.upstream),
+            terms: *terms,
+            has_stale,
         })))
     }
 
-    /// The answer to a question about our own zones or a special name.
+    /// The answer to a question about our own zones or a special name, and where it belongs.
     fn answer_here(
         &self,
-        question: &QuestionView<'_>,
+        asked: &QuestionView<'_>,
+        question: &[u8],
         terms: &Terms,
-    ) -> Result<Option<Vec<u8>>, Refusal> {
-        let Ok(name) = Name::read(&mut BinDecoder::new(question.wire_name)) else {
+        views: Current,
+    ) -> Result<Option<(ViewId, Image)>, Refusal> {
+        // In lower case as everything in the cache: the asker's letters come back at the end.
+        let folded = asked.wire_name.to_ascii_lowercase();
+        let Ok(name) = Name::read(&mut BinDecoder::new(&folded)) else {
             return Ok(None);
         };
-        let qtype = RecordType::from(question.qtype);
+        let qtype = RecordType::from(asked.qtype);
         let zones = self.zones.load();
-        let (event, found) = match zones.lookup(&name, qtype, terms.dnssec_ok()) {
-            Some(found) => (Event::AnsweredFromZone, found),
+        let (event, view, local) = match zones.lookup(&name, qtype, terms.dnssec_ok()) {
+            Some(local) => (Event::AnsweredFromZone, views.zones, local),
             None if self.reserved.load().iter().any(|own| own.zone_of(&name)) => {
                 return Err(refusal::NOT_READY);
             }
             None => match self.special.load().lookup(&name, qtype) {
-                Some(found) => (Event::AnsweredSpecial, found),
+                Some(local) => (Event::AnsweredSpecial, views.special, local),
                 None => return Ok(None),
             },
         };
         self.counters.count(event);
-        let sealed = encode(terms.question(), found)
-            .and_then(|message| terms.seal(message, 0, Vec::new()))
-            .unwrap_or_else(|| terms.bare(rcode::SERVFAIL, None));
-        Ok(Some(self.open(sealed)))
+        let image = encode(name, qtype, local)
+            .and_then(|message| Image::authoritative(message).ok())
+            .unwrap_or_else(|| Image::failure(question, rcode::SERVFAIL, None, false));
+        Ok(Some((view, image)))
+    }
+
+    /// Appends what `image` holds, or SERVFAIL where it takes no OPT record.
+    pub(super) fn seal(&self, terms: &Terms, question: &[u8], image: &Image, out: &mut Vec<u8>) {
+        let sealed = terms.seal(question, &image.answer(), None, out);
+        let sealed = sealed.unwrap_or_else(|NoRoom| {
+            self.counters.count(Event::SourceMismatch);
+            let ede = Some((ede::INVALID_DATA, "what came back leaves no room for EDNS"));
+            terms.bare(question, rcode::SERVFAIL, ede, out)
+        });
+        self.count_sealed(sealed);
+    }
+
+    pub(super) fn count_sealed(&self, sealed: Sealed) {
+        if sealed == Sealed::Truncated {
+            self.counters.count(Event::Truncated);
+        }
     }
 
     /// Refuses a query whose terms cannot be read.
@@ -307,56 +344,35 @@ impl Responder {
             None => Outcome::Drop(Dropped::TooShort),
         }
     }
-
-    fn open(&self, sealed: Sealed) -> Vec<u8> {
-        if sealed.truncated {
-            self.counters.count(Event::Truncated);
-        }
-        sealed.message
-    }
 }
 
-/// What becomes of a query that can be read.
-enum Judgement {
-    Reply(Vec<u8>),
-    Ask(Box<Pending>),
-}
-
-/// Makes what the source gave into the response; none when it is no answer to the question.
-fn fit(terms: &Terms, response: Vec<u8>) -> Option<Sealed> {
-    let view = View::parse(&response).ok()?;
-    view.check().ok()?;
-    let question = view.question()?;
-    let asked = terms.question();
-    let (name, rest) = asked.split_at_checked(asked.len().checked_sub(4)?)?;
-    let same = view.is_response()
-        && view.opcode() == 0
-        && question.wire_name.eq_ignore_ascii_case(name)
-        && [question.qtype.to_be_bytes(), question.qclass.to_be_bytes()].concat() == rest;
-    if !same {
-        return None;
+/// The question, if it may be asked here; none where there is a cookie in its place.
+fn judge<'a>(
+    asker: &Asker,
+    view: &View<'a>,
+    cookie: Option<&Judged>,
+) -> Result<Option<QuestionView<'a>>, Refusal> {
+    refusal::judge_sections(view)?;
+    let Some(question) = view.question() else {
+        return cookie.map(|_| None).ok_or(refusal::MALFORMED);
+    };
+    // Only those who speak cookies can be asked for one; they try again with it at once.
+    if asker.pressed
+        && asker.transport == Transport::Udp
+        && cookie.is_some_and(|cookie| !cookie.valid)
+    {
+        return Err(refusal::COOKIE_REQUIRED);
     }
-    let edns = view.edns().ok()?;
-    // Extended codes are between the source and whom it asked (BADVERS, BADCOOKIE).
-    if edns.is_some_and(|edns| edns.extended_rcode != 0) {
-        return None;
-    }
-    let errors = edns.map(|edns| {
-        edns.options()
-            .filter(|(code, _)| *code == option::EXTENDED_ERROR)
-            .map(|(_, content)| content.to_vec())
-            .collect()
-    });
-    terms.seal(response, 0, errors.unwrap_or_default())
+    refusal::judge_question(&question)?;
+    Ok(Some(question))
 }
 
 /// An authoritative response with these records.
-fn encode(question: &[u8], found: Found) -> Option<Vec<u8>> {
-    let mut decoder = BinDecoder::new(question);
+fn encode(name: Name, qtype: RecordType, found: local::Found) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.metadata.authoritative = true;
     message.metadata.response_code = found.rcode;
-    message.add_query(hickory_proto::op::Query::read(&mut decoder).ok()?);
+    message.add_query(Query::query(name, qtype));
     message.insert_answers(found.answers);
     message.insert_authorities(found.authorities);
     message.to_vec().ok()

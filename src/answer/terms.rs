@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use zzdot_client::wire::{self, Edns, EdnsView, Flags, View};
+use zzdot_client::{
+    cache::{Answer, KeyBits},
+    wire::{self, Edns, EdnsView, Flags, View},
+};
 
-use super::{Asker, Transport, cookie::Judged};
+use super::{
+    Asker, Transport,
+    cookie::{COOKIE_LEN, Judged},
+};
 
 /// Options of EDNS that are spoken here; all others are ignored (RFC 6891 §6.1.2).
 pub(super) mod option {
@@ -26,37 +32,57 @@ const MAX_PLAIN_UDP_BYTES: usize = 512;
 const PADDING_BLOCK_BYTES: usize = 468;
 /// The flags that a response keeps as its source set them.
 const KEPT_FLAGS: u16 = Flags::AUTHORITATIVE | Flags::TRUNCATED | Flags::RCODE;
+/// An OPT record without options, in octets.
+const OPT_BYTES: usize = 11;
+/// An option without content, in octets.
+const OPTION_BYTES: usize = 4;
+/// DO, in the TTL of an OPT record (RFC 3225 §3).
+const DNSSEC_OK: u32 = 0x8000;
 
-/// How the response to one query has to look.
-#[derive(Debug, Clone)]
+/// How the response to one query has to look. The question itself is told apart, since it stands in
+/// the query.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     id: u16,
     /// RD and CD as they came: echoed (RFC 1035 §4.1.1, RFC 4035 §3.2.2).
     echoed_flags: u16,
     /// The asker knows what AD means (RFC 6840 §5.7).
     understands_ad: bool,
-    /// The question as it came, letter case included; empty where there was none.
-    question: Box<[u8]>,
     /// The longest response in octets.
     limit: usize,
     edns: Option<EdnsTerms>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct EdnsTerms {
     dnssec_ok: bool,
-    cookie: Option<Judged>,
-    /// What to promise, where the asker wants to know (RFC 7828).
-    keepalive: Option<Duration>,
+    cookie: Option<[u8; COOKIE_LEN]>,
+    /// What to promise, where the asker wants to know, in units of 100 ms (RFC 7828 §3.1).
+    keepalive: Option<u16>,
     padded: bool,
 }
+
+/// An extended error (RFC 8914): info-code and text.
+pub(super) type Ede<'a> = (u16, &'a str);
+
+/// Whether a response went out whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sealed {
+    Whole,
+    /// It did not fit, and says so.
+    Truncated,
+}
+
+/// A message that cannot take an OPT record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoRoom;
 
 impl Terms {
     /// Reads the terms of `query`.
     pub(super) fn read(
         query: &View<'_>,
         edns: Option<&EdnsView<'_>>,
-        cookie: Option<Judged>,
+        cookie: Option<&Judged>,
         asker: &Asker,
     ) -> Self {
         let flags = query.flags();
@@ -65,19 +91,15 @@ impl Terms {
             id: query.id(),
             echoed_flags: flags.0 & (Flags::RECURSION_DESIRED | Flags::CHECKING_DISABLED),
             understands_ad: dnssec_ok || flags.has(Flags::AUTHENTIC_DATA),
-            question: query
-                .bytes()
-                .get(wire::HEADER_BYTES..query.records_start())
-                .unwrap_or_default()
-                .into(),
             limit: limit(asker.transport, edns),
             edns: edns.map(|edns| EdnsTerms {
                 dnssec_ok,
-                cookie,
+                cookie: cookie.map(|cookie| cookie.reply),
                 // Over UDP there is no connection to keep: ignored (RFC 7828 §3.2.1).
                 keepalive: asker
                     .idle
-                    .filter(|_| edns.option(option::TCP_KEEPALIVE).is_some()),
+                    .filter(|_| edns.option(option::TCP_KEEPALIVE).is_some())
+                    .map(keepalive_units),
                 // On cleartext padding hides nothing and only costs (RFC 7830 §6).
                 padded: asker.transport == Transport::Tls && edns.option(option::PADDING).is_some(),
             }),
@@ -85,23 +107,38 @@ impl Terms {
     }
 
     pub(super) fn dnssec_ok(&self) -> bool {
-        self.edns.as_ref().is_some_and(|edns| edns.dnssec_ok)
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 
-    /// The question section as it came.
-    pub(super) fn question(&self) -> &[u8] {
-        &self.question
+    pub(super) fn recursion_desired(&self) -> bool {
+        Flags(self.echoed_flags).has(Flags::RECURSION_DESIRED)
     }
 
-    /// The query to hand on: the question, RD, CD, the asker's understanding of AD, and DO. What
-    /// belongs to this hop alone (id, cookie, keepalive, padding, payload size) and what nobody
-    /// asked to be told upstream (client subnet) stays behind.
-    pub(super) fn onward_query(&self) -> Vec<u8> {
-        let mut flags = self.echoed_flags | Flags::RECURSION_DESIRED;
-        if self.understands_ad {
-            flags |= Flags::AUTHENTIC_DATA;
+    /// The same for one who does not understand AD, or shall not be told.
+    pub(super) fn without_ad(self) -> Self {
+        Self {
+            understands_ad: false,
+            ..self
         }
-        let bare = message(0, flags, &self.question);
+    }
+
+    /// What of this makes a difference to the answer.
+    pub(super) fn key_bits(&self) -> KeyBits {
+        KeyBits {
+            edns: self.edns.is_some(),
+            dnssec_ok: self.dnssec_ok(),
+            checking_disabled: Flags(self.echoed_flags).has(Flags::CHECKING_DISABLED),
+        }
+    }
+
+    /// The query to hand on: the question, RD, CD, and DO. AD is always set, so that the answer is
+    /// good for those who understand it and for the others. What belongs to this hop alone (id,
+    /// cookie, keepalive, padding, payload size) and what nobody asked to be told upstream (client
+    /// subnet) stays behind.
+    pub(super) fn onward_query(&self, question: &[u8]) -> Vec<u8> {
+        let flags = self.echoed_flags | Flags::RECURSION_DESIRED | Flags::AUTHENTIC_DATA;
+        let mut bare = Vec::with_capacity(wire::HEADER_BYTES + question.len() + OPT_BYTES);
+        push_header(&mut bare, 0, flags, question);
         match &self.edns {
             None => bare,
             Some(edns) => wire::with_edns(&bare, Some(&Edns::plain(edns.dnssec_ok)))
@@ -109,90 +146,161 @@ impl Terms {
         }
     }
 
-    /// A response without records.
-    pub(super) fn bare(&self, rcode: u16, ede: Option<(u16, &str)>) -> Sealed {
-        let ede = ede.map(|(code, text)| {
-            let mut content = code.to_be_bytes().to_vec();
-            content.extend_from_slice(text.as_bytes());
-            content
-        });
-        let message = message(
-            self.id,
-            Flags::RESPONSE | rcode & Flags::RCODE,
-            &self.question,
-        );
-        self.seal(message, (rcode >> 4) as u8, ede.into_iter().collect())
+    /// Appends a response without records.
+    pub(super) fn bare(
+        &self,
+        question: &[u8],
+        rcode: u16,
+        ede: Option<Ede<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Sealed {
+        let start = out.len();
+        let flags = Flags::RESPONSE | rcode & Flags::RCODE;
+        push_header(out, self.id, flags, question);
+        self.close(out, start, question, (rcode >> 4) as u8, &[], ede)
             .expect("a header and a question that was parsed take an OPT record")
     }
 
-    /// Makes a whole `message`, an answer to this question, into the response: id, flags, letter
-    /// case, OPT record, and the size that the asker can take. `extended_errors` are the contents
-    /// of EDE options. None when the message cannot take an OPT record.
+    /// Appends `answer`, made fit for the asker of `question`: id, flags, letter case, OPT record,
+    /// and the size that the asker can take. `ede` goes behind the extended errors of the answer.
+    /// Nothing is appended where the message cannot take an OPT record.
     pub(super) fn seal(
         &self,
-        mut message: Vec<u8>,
+        question: &[u8],
+        answer: &Answer<'_>,
+        ede: Option<Ede<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<Sealed, NoRoom> {
+        let start = out.len();
+        answer.append_to(question, out);
+        self.close(out, start, question, 0, answer.extended_errors(), ede)
+            .inspect_err(|NoRoom| out.truncate(start))
+    }
+
+    /// Makes the message at `start`, which has no OPT record, fit for the asker.
+    fn close(
+        &self,
+        out: &mut Vec<u8>,
+        start: usize,
+        question: &[u8],
         extended_rcode: u8,
-        extended_errors: Vec<Vec<u8>>,
-    ) -> Option<Sealed> {
-        self.set_header(&mut message);
-        if let Some(question) =
-            message.get_mut(wire::HEADER_BYTES..wire::HEADER_BYTES + self.question.len())
-        {
-            question.copy_from_slice(&self.question);
-        }
-        let edns = self.edns.as_ref().map(|asked| Edns {
-            extended_rcode,
-            options: self.options(asked, extended_errors),
-            ..Edns::plain(asked.dnssec_ok)
-        });
-        let mut message = wire::with_edns(&message, edns.as_ref()).ok()?;
-        if self.edns.as_ref().is_some_and(|edns| edns.padded) {
-            // Without room for padding there is no length left to hide.
-            let _ = wire::pad(&mut message, PADDING_BLOCK_BYTES);
-        }
-        let truncated = message.len() > self.limit;
-        if truncated {
-            message = wire::truncate(&message, self.limit);
-        }
-        Some(Sealed { message, truncated })
-    }
-
-    fn set_header(&self, message: &mut [u8]) {
-        wire::set_id(message, self.id);
-        if let Some([high, low]) = message.get_mut(2..4) {
-            let mut flags = u16::from_be_bytes([*high, *low]);
-            let authentic = flags & Flags::AUTHENTIC_DATA;
-            flags &= KEPT_FLAGS;
-            flags |= Flags::RESPONSE | Flags::RECURSION_AVAILABLE | self.echoed_flags;
-            if self.understands_ad {
-                flags |= authentic;
+        errors: &[u8],
+        ede: Option<Ede<'_>>,
+    ) -> Result<Sealed, NoRoom> {
+        self.set_header(out, start);
+        let len = out.len() - start;
+        let bare = wire::HEADER_BYTES + question.len();
+        let Some(edns) = &self.edns else {
+            let truncated = len > self.limit;
+            if truncated {
+                cut(out, start, bare);
             }
-            [*high, *low] = flags.to_be_bytes();
+            return Ok(Sealed::of(truncated));
+        };
+        let unpadded =
+            edns.options_len() + errors.len() + ede.map_or(0, |(_, text)| 6 + text.len());
+        let padding = edns
+            .padded
+            .then(|| padding(len + OPT_BYTES + unpadded))
+            .flatten();
+        let options = unpadded + padding.map_or(0, |zeros| OPTION_BYTES + usize::from(zeros));
+        let whole = len + OPT_BYTES + options;
+        let options_len = u16::try_from(options).map_err(|_| NoRoom)?;
+        if whole > wire::MAX_MESSAGE_BYTES || word(out, start + 10) == u16::MAX {
+            return Err(NoRoom);
         }
+        let truncated = whole > self.limit;
+        if truncated {
+            cut(out, start, bare);
+        }
+        // Where the options are too long for the limit, they stay behind too.
+        let with_options = !truncated || bare + OPT_BYTES + options <= self.limit;
+        let flags = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
+        out.push(0);
+        push_words(out, &[41, wire::MAX_PAYLOAD_SIZE]);
+        // Only version 0 is ever spoken (RFC 6891 §6.1.3).
+        out.extend_from_slice(&(u32::from(extended_rcode) << 24 | flags).to_be_bytes());
+        push_words(out, &[if with_options { options_len } else { 0 }]);
+        if with_options {
+            edns.push_options(out);
+            out.extend_from_slice(errors);
+            if let Some((code, text)) = ede {
+                push_words(out, &[option::EXTENDED_ERROR, 2 + text.len() as u16, code]);
+                out.extend_from_slice(text.as_bytes());
+            }
+            if let Some(zeros) = padding {
+                push_words(out, &[option::PADDING, zeros]);
+                out.resize(out.len() + usize::from(zeros), 0);
+            }
+        }
+        let additionals = word(out, start + 10) + 1;
+        set_word(out, start + 10, additionals);
+        Ok(Sealed::of(truncated))
     }
 
-    fn options(&self, asked: &EdnsTerms, extended_errors: Vec<Vec<u8>>) -> Vec<(u16, Vec<u8>)> {
-        let mut options = Vec::new();
-        if let Some(cookie) = &asked.cookie {
-            options.push((option::COOKIE, cookie.reply.to_vec()));
+    fn set_header(&self, out: &mut [u8], start: usize) {
+        set_word(out, start, self.id);
+        let flags = word(out, start + 2);
+        let mut kept = flags & KEPT_FLAGS;
+        kept |= Flags::RESPONSE | Flags::RECURSION_AVAILABLE | self.echoed_flags;
+        if self.understands_ad {
+            kept |= flags & Flags::AUTHENTIC_DATA;
         }
-        if let Some(idle) = asked.keepalive {
-            // In units of 100 ms (RFC 7828 §3.1).
-            let units = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
-            options.push((option::TCP_KEEPALIVE, units.to_be_bytes().to_vec()));
-        }
-        let errors = extended_errors.into_iter();
-        options.extend(errors.map(|content| (option::EXTENDED_ERROR, content)));
-        options
+        set_word(out, start + 2, kept);
     }
 }
 
-/// A response that is ready to go.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    pub(super) message: Vec<u8>,
-    /// It did not fit, and says so.
-    pub(super) truncated: bool,
+impl EdnsTerms {
+    /// Octets of the options that are the asker's own.
+    fn options_len(&self) -> usize {
+        let cookie = self.cookie.map_or(0, |cookie| OPTION_BYTES + cookie.len());
+        let keepalive = self.keepalive.map_or(0, |_| OPTION_BYTES + 2);
+        cookie + keepalive
+    }
+
+    fn push_options(&self, out: &mut Vec<u8>) {
+        if let Some(cookie) = &self.cookie {
+            push_words(out, &[option::COOKIE, COOKIE_LEN as u16]);
+            out.extend_from_slice(cookie);
+        }
+        if let Some(units) = self.keepalive {
+            push_words(out, &[option::TCP_KEEPALIVE, 2, units]);
+        }
+    }
+}
+
+impl Sealed {
+    fn of(truncated: bool) -> Self {
+        if truncated {
+            Self::Truncated
+        } else {
+            Self::Whole
+        }
+    }
+}
+
+/// Zeros that fill a message of so many octets to a whole block, the option itself counted; none
+/// where there is no room for an option: then there is no length left to hide.
+fn padding(unpadded: usize) -> Option<u16> {
+    let with_option = unpadded + OPTION_BYTES;
+    let target = with_option
+        .next_multiple_of(PADDING_BLOCK_BYTES)
+        .min(wire::MAX_MESSAGE_BYTES);
+    u16::try_from(target.checked_sub(with_option)?).ok()
+}
+
+/// Leaves of a message its header and question, and says so (RFC 2181 §9).
+fn cut(out: &mut Vec<u8>, start: usize, bare: usize) {
+    out.truncate(start + bare);
+    let flags = word(out, start + 2);
+    set_word(out, start + 2, flags | Flags::TRUNCATED);
+    for count in [6, 8, 10] {
+        set_word(out, start + count, 0);
+    }
+}
+
+fn keepalive_units(idle: Duration) -> u16 {
+    u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX)
 }
 
 fn limit(transport: Transport, edns: Option<&EdnsView<'_>>) -> usize {
@@ -206,13 +314,26 @@ fn limit(transport: Transport, edns: Option<&EdnsView<'_>>) -> usize {
     }
 }
 
-/// A message of a header and at the most one question.
-fn message(id: u16, flags: u16, question: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(wire::HEADER_BYTES + question.len());
-    let questions = u16::from(!question.is_empty());
-    for word in [id, flags, questions, 0, 0, 0] {
-        message.extend_from_slice(&word.to_be_bytes());
+/// Appends a header and at the most one question.
+fn push_header(out: &mut Vec<u8>, id: u16, flags: u16, question: &[u8]) {
+    push_words(out, &[id, flags, u16::from(!question.is_empty()), 0, 0, 0]);
+    out.extend_from_slice(question);
+}
+
+fn push_words(out: &mut Vec<u8>, words: &[u16]) {
+    for word in words {
+        out.extend_from_slice(&word.to_be_bytes());
     }
-    message.extend_from_slice(question);
-    message
+}
+
+fn word(out: &[u8], offset: usize) -> u16 {
+    out.get(offset..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(0, |octets| u16::from_be_bytes(*octets))
+}
+
+fn set_word(out: &mut [u8], offset: usize, word: u16) {
+    if let Some(slot) = out.get_mut(offset..offset + 2) {
+        slot.copy_from_slice(&word.to_be_bytes());
+    }
 }

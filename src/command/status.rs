@@ -80,6 +80,11 @@ fn text(status: &Value) -> String {
             ),
         );
     }
+    if let Some(entries) = status["cache"]["entries"].as_u64() {
+        let kib = status["cache"]["bytes"].as_u64().unwrap_or(0) / 1024;
+        let of = status["cache"]["bytes-allowed"].as_u64().unwrap_or(0) / 1024;
+        line("cache", &format!("{entries} answers, {kib} of {of} KiB"));
+    }
     line("connections", &plain(&status["listen"]["connections"]));
     line("not reloaded", &plain(&status["last-reload"]["error"]));
     line("hint", &plain(&status["last-reload"]["hint"]));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
+use zzdot_client::cache;
 use zzdot_zonegen::{publish::MAX_ADDRESSES, zone::ServerType};
 
 use super::{
@@ -45,9 +46,21 @@ impl Config {
                 Some(suffix) => suffix.0.clone(),
                 None => Name::from_ascii("zz.").expect("a constant name"),
             },
+            cache: kept_answers(&file.cache),
             limits: file.limits.clone(),
         })
     }
+}
+
+fn kept_answers(file: &file::Cache) -> Option<cache::Limits> {
+    let default = cache::Limits::default();
+    let limits = cache::Limits {
+        octets: file.bytes.unwrap_or(default.octets),
+        stale: file
+            .stale_secs
+            .map_or(default.stale, |secs| Duration::from_secs(secs.into())),
+    };
+    (limits.octets > 0).then_some(limits)
 }
 
 fn listeners(file: &File, host: &Host) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), Problem> {

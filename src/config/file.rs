@@ -28,6 +28,8 @@ pub struct File {
     pub resolve: Resolve,
     /// `[publish]`
     pub publish: Publish,
+    /// `[cache]`
+    pub cache: Cache,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -48,6 +50,16 @@ pub struct Listen {
 pub struct Access {
     /// The networks that are answered; everybody else is met with silence.
     pub allow: Option<Vec<Network>>,
+}
+
+/// `[cache]`: which answers are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Cache {
+    /// Octets of memory for answers; 0: none is kept.
+    pub bytes: Option<usize>,
+    /// For how many seconds an answer may serve after its time, when there is no other.
+    pub stale_secs: Option<u32>,
 }
 
 /// `[resolve]`: where answers come from.

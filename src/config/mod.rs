@@ -10,6 +10,7 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
+use zzdot_client::cache;
 use zzdot_zonegen::zone::{Publication, ServerType};
 
 use crate::{answer::access::AccessList, host::Host, listen::Limits};
@@ -54,6 +55,8 @@ pub struct Config {
     pub published: Vec<IpAddr>,
     /// Under what the name is invented on the first start.
     pub suffix: Name,
+    /// Which answers are kept; none: every question is asked.
+    pub cache: Option<cache::Limits>,
     /// What the front may cost.
     pub limits: Limits,
 }

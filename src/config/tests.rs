@@ -187,7 +187,8 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "[resolv]\n",
             "zzdot.toml:1: unknown field `resolv`, expected one of `state-dir`, \
-             `control-socket`, `stop-within-secs`, `listen`, `access`, `resolve`, `publish`, `limits`",
+             `control-socket`, `stop-within-secs`, `listen`, `access`, `resolve`, `publish`, `cache`, \
+             `limits`",
         ),
         (
             "[listen]\ndns = [\"localhost:53\"]\n",
@@ -335,4 +336,13 @@ fn folders_are_found_in_order_of_precedence() {
     );
     let nothing = Paths::of(&none, None, &Environment::default());
     assert!(matches!(nothing, Err(ConfigError::NoStateDir)));
+}
+
+#[test]
+fn answers_are_kept_unless_there_is_no_room_for_them() {
+    let kept = |text: &str| complete(text).cache;
+    assert_eq!(kept(""), Some(cache::Limits::default()));
+    assert_eq!(kept("[cache]\nbytes = 0\n"), None);
+    let told = kept("[cache]\nbytes = 1000000\nstale-secs = 0\n").unwrap();
+    assert_eq!((told.octets, told.stale), (1_000_000, Duration::ZERO));
 }

@@ -32,7 +32,10 @@ use zzdot::{
     resolve::{Resolution, ResolveError, Source},
     tls::{Tickets, server_config},
 };
-use zzdot_client::wire::{self, Edns, QuestionFlags, View};
+use zzdot_client::{
+    cache::{self, Cache},
+    wire::{self, Edns, QuestionFlags, View},
+};
 use zzdot_zonegen::identity::Identity;
 
 /// How long a test waits for what has to happen: far more than it takes, less than a hang.
@@ -147,6 +150,8 @@ pub(crate) fn start_with(
         Secret([1; 16]),
         Arc::clone(&counters),
     ));
+    let cache = Cache::new(cache::Limits::default(), [5; 16], std::time::Instant::now());
+    responder.replace_cache(Some(cache));
     let config = FrontConfig {
         dns: addresses.clone(),
         dot: addresses,

@@ -23,7 +23,10 @@ use hickory_proto::{
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use tokio::time::Instant;
-use zzdot_client::wire::{self, Edns, Flags, QuestionFlags, View};
+use zzdot_client::{
+    cache::{self, Cache},
+    wire::{self, Edns, Flags, QuestionFlags, View},
+};
 use zzdot_zonegen::{
     clock::UnixTime,
     identity::Identity,
@@ -58,7 +61,10 @@ impl Source for Nobody {
 
 fn responder() -> Responder {
     let counters = Arc::new(Counters::default());
-    Responder::new(Arc::new(Nobody), Secret([9; 16]), counters)
+    let responder = Responder::new(Arc::new(Nobody), Secret([9; 16]), counters);
+    let cache = Cache::new(cache::Limits::default(), [5; 16], *START);
+    responder.replace_cache(Some(cache));
+    responder
 }
 
 fn asker(transport: Transport) -> Asker {

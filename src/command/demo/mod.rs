@@ -201,6 +201,7 @@ fn configuration(
         server_type: zzdot_zonegen::zone::ServerType::Forwarder,
         published: vec![dns.ip()],
         suffix: Name::from_ascii("zz.").expect("a constant name"),
+        cache: Some(zzdot_client::cache::Limits::default()),
         limits: Limits::default(),
     }
 }
