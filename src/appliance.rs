@@ -16,7 +16,7 @@ use zzdot_zonegen::{
 
 use crate::{
     answer::{LocalZones, Responder, cookie::Secret},
-    config::Config,
+    config::{Config, MAX_WORKERS},
     counters::Counters,
     error,
     listen::{Front, FrontConfig, Inherited},
@@ -79,10 +79,12 @@ impl Appliance {
         let chain = vec![identity.certificate()];
         let tls = server_config(chain, identity.tls_key(), Arc::clone(&tickets))
             .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))?;
+        let workers = config.workers.unwrap_or_else(processors);
         let responder = Arc::new(Responder::new(
             source,
             Secret(random()?),
-            Arc::new(Counters::default()),
+            // The workers, and the thread that does everything else.
+            Arc::new(Counters::for_threads(workers + 1)),
         ));
         responder.replace_access(config.access.clone());
         responder.replace_cache(empty_cache(config.cache)?);
@@ -97,6 +99,7 @@ impl Appliance {
             FrontConfig {
                 dns: config.dns.clone(),
                 dot: config.dot.clone(),
+                workers,
                 limits: config.limits.clone(),
                 tls: Arc::new(ArcSwap::from_pointee(tls)),
                 inherited,
@@ -208,6 +211,10 @@ impl Appliance {
             waits.push("control-socket");
             config.control_socket = old.control_socket.clone();
         }
+        if config.workers != old.workers {
+            waits.push("workers");
+            config.workers = old.workers;
+        }
         if config.limits != old.limits {
             waits.push("limits");
             config.limits = old.limits.clone();
@@ -287,6 +294,11 @@ fn empty_cache(limits: Option<cache::Limits>) -> Result<Option<Cache>, Failure> 
         return Ok(None);
     };
     Ok(Some(Cache::new(limits, random()?, Instant::now())))
+}
+
+/// How many processors there are for this process.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().min(MAX_WORKERS))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

@@ -4,7 +4,7 @@
 //! tell a flood from a broken client. Counters only rise, wrap at 2⁶⁴ and are read one by one:
 //! a snapshot is not one instant.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -159,26 +159,63 @@ events! {
     UdpSendFailed = "udp-send-failed",
 }
 
-/// A counter for each [`Event`].
+/// A counter for each [`Event`]. Each thread counts on cache lines of its own, as far as there are
+/// enough of them; reading sums them up.
 #[derive(Debug)]
-pub struct Counters([AtomicU64; Event::ALL.len()]);
+pub struct Counters {
+    /// As many as a power of two.
+    lines: Box<[Line]>,
+}
+
+/// What some of the threads counted. Aligned so that no two share a cache line, or a pair of them that the
+/// processor fetches together.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Line([AtomicU64; Event::ALL.len()]);
+
+thread_local! {
+    /// Which line this thread counts on, modulo their number: threads that start one after the
+    /// other get different ones.
+    static LINE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    };
+}
 
 impl Default for Counters {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; Event::ALL.len()])
+        Self::for_threads(1)
     }
 }
 
 impl Counters {
+    /// With room for so many threads that count often.
+    pub fn for_threads(threads: usize) -> Self {
+        let line = || Line([const { AtomicU64::new(0) }; Event::ALL.len()]);
+        let lines = threads.clamp(1, 1024).next_power_of_two();
+        Self {
+            lines: std::iter::repeat_with(line).take(lines).collect(),
+        }
+    }
+
     /// Counts one `event`.
     pub fn count(&self, event: Event) {
+        self.count_many(event, 1);
+    }
+
+    /// Counts `event` so many times.
+    pub fn count_many(&self, event: Event, times: u64) {
+        let line = LINE.with(|line| *line) & (self.lines.len() - 1);
         // Nothing is ordered by a counter.
-        self.0[event as usize].fetch_add(1, Ordering::Relaxed);
+        self.lines[line].0[event as usize].fetch_add(times, Ordering::Relaxed);
     }
 
     /// How often `event` happened since the start.
     pub fn value(&self, event: Event) -> u64 {
-        self.0[event as usize].load(Ordering::Relaxed)
+        self.lines
+            .iter()
+            .map(|line| line.0[event as usize].load(Ordering::Relaxed))
+            .fold(0, u64::wrapping_add)
     }
 }
 
@@ -222,5 +259,29 @@ mod tests {
         assert_eq!(snapshot["strangers"], 2);
         assert_eq!(snapshot["tls-broken"], 0);
         assert_eq!(snapshot.as_object().unwrap().len(), Event::ALL.len());
+    }
+
+    #[test]
+    fn what_many_threads_count_is_summed_up_and_nothing_is_lost() {
+        for lines in [1, 4] {
+            let counters = Counters::for_threads(lines);
+            std::thread::scope(|scope| {
+                for _ in 0..6 {
+                    scope.spawn(|| {
+                        for _ in 0..1000 {
+                            counters.count(Event::UdpQuery);
+                        }
+                        counters.count_many(Event::UdpQuery, 10);
+                    });
+                }
+            });
+            assert_eq!(counters.value(Event::UdpQuery), 6 * 1010);
+            assert_eq!(counters.value(Event::TcpQuery), 0);
+        }
+    }
+
+    #[test]
+    fn no_two_threads_write_to_one_cache_line() {
+        assert_eq!(align_of::<Line>() % 128, 0);
     }
 }

@@ -17,11 +17,15 @@ fn main() -> ExitCode {
 
 fn start(line: CommandLine) -> Result<(), Failure> {
     zzdot_client::log::start(line.command.default_log())?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-        Failure::new(
-            Exit::CannotRun,
-            format!("cannot start the runtime: {error}"),
-        )
-    })?;
+    // What serves has threads of its own; the rest is one thread's work.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                Exit::CannotRun,
+                format!("cannot start the runtime: {error}"),
+            )
+        })?;
     runtime.block_on(line.command.run())
 }

@@ -44,6 +44,7 @@ fn text(status: &Value) -> String {
     line("type", &plain(&status["server-type"]));
     line("dns", &list(&status["listen"]["dns"]));
     line("dot", &list(&status["listen"]["dot"]));
+    line("workers", &plain(&status["listen"]["workers"]));
     line("published", &list(&status["published-addresses"]));
     line("access", &list(&status["access"]));
     let zones = match status["zones"]["serial"].as_u64() {
@@ -128,7 +129,8 @@ mod tests {
     fn the_first_lines_say_who_and_where() {
         let status = serde_json::json!({
             "name": "abc.zz", "uptime-secs": 7300, "server-type": "forwarder",
-            "listen": {"dns": ["192.0.2.1:53"], "dot": ["192.0.2.1:853"], "connections": 3},
+            "listen": {"dns": ["192.0.2.1:53"], "dot": ["192.0.2.1:853"], "workers": 2,
+                "connections": 3},
             "published-addresses": ["192.0.2.1"], "access": ["192.0.2.0/24"],
             "zones": {"serial": 7}, "zones-trouble": null,
             "resolve": {"mode": "forward", "upstreams": [{
@@ -148,6 +150,7 @@ mod tests {
              type         forwarder\n\
              dns          192.0.2.1:53\n\
              dot          192.0.2.1:853\n\
+             workers      2\n\
              published    192.0.2.1\n\
              access       192.0.2.0/24\n\
              zones        serial 7\n\

@@ -12,7 +12,7 @@ use zzdot_client::cache;
 use zzdot_zonegen::{publish::MAX_ADDRESSES, zone::ServerType};
 
 use super::{
-    Config, Paths, Problem, Resolve, STOP_WITHIN, Upstream,
+    Config, MAX_WORKERS, Paths, Problem, Resolve, STOP_WITHIN, Upstream,
     file::{self, File, Mode},
     value::{self, Upstreams},
 };
@@ -31,6 +31,7 @@ impl Config {
             state_dir: paths.state_dir,
             control_socket: paths.control_socket,
             stop_within: stop_within(file)?,
+            workers: workers(file)?,
             access: match &file.access.allow {
                 Some(networks) => {
                     AccessList::new(networks.iter().map(|network| network.0).collect())
@@ -375,6 +376,20 @@ fn stop_within(file: &File) -> Result<Duration, Problem> {
         Some(secs) => Err(Problem {
             key: "stop-within-secs",
             text: format!("{secs}; allowed: 0 to 60"),
+        }),
+    }
+}
+
+fn workers(file: &File) -> Result<Option<usize>, Problem> {
+    match file.workers.map(usize::try_from) {
+        None => Ok(None),
+        Some(Ok(workers @ 1..=MAX_WORKERS)) => Ok(Some(workers)),
+        Some(_) => Err(Problem {
+            key: "workers",
+            text: format!(
+                "{}; allowed: 1 to {MAX_WORKERS}",
+                file.workers.unwrap_or_default()
+            ),
         }),
     }
 }

@@ -20,6 +20,8 @@ pub struct File {
     pub control_socket: Option<PathBuf>,
     /// How long questions in flight are waited for when the service stops, in seconds.
     pub stop_within_secs: Option<u64>,
+    /// Threads that serve.
+    pub workers: Option<u64>,
     /// `[listen]`
     pub listen: Listen,
     /// `[access]`

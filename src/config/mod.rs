@@ -32,6 +32,9 @@ pub const IDENTITY_FOLDER: &str = "identity";
 /// How long questions in flight are waited for when the service stops, unless configured.
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+/// The most threads that serve.
+pub const MAX_WORKERS: usize = 64;
+
 /// Everything decided: what runs is this and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -41,6 +44,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// How long questions in flight are waited for when the service stops.
     pub stop_within: Duration,
+    /// Threads that serve; where absent, as many as there are processors.
+    pub workers: Option<usize>,
     /// Where plain DNS is taken.
     pub dns: Vec<SocketAddr>,
     /// Where DNS over TLS is taken.

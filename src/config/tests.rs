@@ -77,6 +77,7 @@ fn without_a_file_private_addresses_are_served_and_the_hosts_upstreams_asked() {
     assert_eq!(config.published, [ip("192.168.1.1"), ip("fd00::1")]);
     assert_eq!(config.access, AccessList::default());
     assert_eq!(config.stop_within, Duration::from_secs(5));
+    assert_eq!(config.workers, None);
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "[resolv]\n",
             "zzdot.toml:1: unknown field `resolv`, expected one of `state-dir`, \
-             `control-socket`, `stop-within-secs`, `listen`, `access`, `resolve`, `publish`, `cache`, \
+             `control-socket`, `stop-within-secs`, `workers`, `listen`, `access`, `resolve`, `publish`, `cache`, \
              `limits`",
         ),
         (
@@ -283,6 +284,14 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "stop-within-secs = 3600\n",
             "zzdot.toml:1: stop-within-secs: 3600; allowed: 0 to 60",
+        ),
+        (
+            "workers = 0\n",
+            "zzdot.toml:1: workers: 0; allowed: 1 to 64",
+        ),
+        (
+            "workers = 65\n",
+            "zzdot.toml:1: workers: 65; allowed: 1 to 64",
         ),
         (
             "[publish]\nsuffix = \"a..b\"\n",

@@ -1,6 +1,11 @@
 //! Accepting connections, whatever goes wrong with it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use nix::errno::Errno;
 use tokio::{
@@ -10,90 +15,113 @@ use tokio::{
 };
 
 use super::{
-    Phase, Protocol, Shared,
+    Phase, Protocol, Shared, Stop,
     connection::{self, Peer},
     crowd::Crowded,
-    drained,
+    stopped, worker,
 };
 use crate::{answer::Transport, counters::Event};
 
 /// The first pause when there are no descriptors left, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
-/// Accepts until the front drains.
-pub(super) async fn serve(
-    listener: TcpListener,
-    protocol: Protocol,
-    shared: Arc<Shared>,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let transport = match protocol {
-        Protocol::Tls => Transport::Tls,
-        Protocol::Udp | Protocol::Tcp => Transport::Tcp,
-    };
-    let mut pause = PAUSES.0;
-    loop {
-        let accepted = tokio::select! {
-            () = drained(&mut phase) => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, address)) => {
-                pause = PAUSES.0;
-                admit(&shared, stream, address, transport, &phase);
-            }
-            Err(error) if is_exhaustion(&error) => {
-                shared.counters().count(Event::AcceptExhausted);
-                shared.crowd.make_room();
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
-            }
-            // The network's errors on the new connection come through accept(2): the next call
-            // is about the next connection. The pause is for errors that would come for ever.
-            Err(_) => {
-                shared.counters().count(Event::AcceptAborted);
-                sleep(PAUSES.0).await;
+/// Accepts for a worker.
+pub(super) struct Acceptor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) protocol: Protocol,
+    pub(super) worker: usize,
+    pub(super) alive: watch::Receiver<Phase>,
+}
+
+impl Acceptor {
+    /// Accepts until told to stop.
+    pub(super) async fn serve(self, listener: TcpListener, mut stop: Stop) {
+        let stopped = stopped(&mut stop);
+        tokio::pin!(stopped);
+        let mut pause = PAUSES.0;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stopped => return,
+                accepted = listener.accept() => accepted,
+            };
+            let pause = match accepted {
+                Ok((stream, address)) => {
+                    pause = PAUSES.0;
+                    self.admit(stream, address);
+                    continue;
+                }
+                Err(error) if is_exhaustion(&error) => {
+                    self.shared.counters().count(Event::AcceptExhausted);
+                    self.shared.crowd.make_room();
+                    let now = pause;
+                    pause = (pause * 2).min(PAUSES.1);
+                    now
+                }
+                // The network's errors on the new connection come through accept(2): the next call
+                // is about the next connection. The pause is for errors that would come for ever.
+                Err(_) => {
+                    self.shared.counters().count(Event::AcceptAborted);
+                    PAUSES.0
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut stopped => return,
+                () = sleep(pause) => {}
             }
         }
     }
-}
 
-fn admit(
-    shared: &Arc<Shared>,
-    stream: TcpStream,
-    address: std::net::SocketAddr,
-    transport: Transport,
-    phase: &watch::Receiver<Phase>,
-) {
-    let counters = shared.counters();
-    if !shared.responder.access().allows(address.ip()) {
-        // Before a word of TLS is spoken.
-        counters.count(Event::Stranger);
-        return;
+    fn admit(&self, stream: TcpStream, address: SocketAddr) {
+        let shared = &self.shared;
+        let counters = shared.counters();
+        if !shared.responder.access().allows(address.ip()) {
+            // Before a word of TLS is spoken.
+            counters.count(Event::Stranger);
+            return;
+        }
+        let (place, crowded) = shared.crowd.admit(address.ip(), Instant::now());
+        counters.count(Event::ConnectionOpened);
+        match crowded {
+            Some(Crowded::All) => counters.count(Event::ConnectionsAll),
+            Some(Crowded::Address) => counters.count(Event::ConnectionsAddress),
+            None => {}
+        }
+        let peer = Peer {
+            address: address.ip(),
+            transport: match self.protocol {
+                Protocol::Tls => Transport::Tls,
+                Protocol::Udp | Protocol::Tcp => Transport::Tcp,
+            },
+            place,
+        };
+        let worker = worker::less_busy(shared, self.worker).unwrap_or(self.worker);
+        let runtime = &shared.runtimes[worker];
+        let Ok(stream) = self.hand_over(stream, worker) else {
+            counters.count(Event::StreamBroken);
+            return;
+        };
+        shared.seats[worker].fetch_add(1, Ordering::Relaxed);
+        let alive = self.alive.clone();
+        runtime.spawn(connection::serve(
+            stream,
+            peer,
+            Arc::clone(shared),
+            worker,
+            alive,
+        ));
     }
-    let (place, crowded) = shared.crowd.admit(address.ip(), Instant::now());
-    counters.count(Event::ConnectionOpened);
-    match crowded {
-        Some(Crowded::All) => counters.count(Event::ConnectionsAll),
-        Some(Crowded::Address) => counters.count(Event::ConnectionsAddress),
-        None => {}
+
+    /// Gives the stream to the runtime of `worker`.
+    fn hand_over(&self, stream: TcpStream, worker: usize) -> io::Result<TcpStream> {
+        if worker == self.worker {
+            return Ok(stream);
+        }
+        let stream = stream.into_std()?;
+        let _runtime = self.shared.runtimes[worker].enter();
+        TcpStream::from_std(stream)
     }
-    // An answer is one small write that should not wait for the acknowledgement of the last.
-    if stream.set_nodelay(true).is_err() {
-        counters.count(Event::StreamBroken);
-        return;
-    }
-    let peer = Peer {
-        address: address.ip(),
-        transport,
-        place,
-    };
-    tokio::spawn(connection::serve(
-        stream,
-        peer,
-        Arc::clone(shared),
-        phase.clone(),
-    ));
 }
 
 /// Whether accept(2) lacked something of this machine.

@@ -18,11 +18,13 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Waker,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
 
 /// Connections that a well-meaning host has at the same time: the old one, the new one that is to
 /// follow it, a second program's. Holding no more is no reason to go before others.
@@ -53,7 +55,11 @@ struct Member {
     answered: AtomicU32,
     /// Milliseconds since the crowd's start.
     active_ms: AtomicU64,
-    evicted: Notify,
+    /// Where among those of its network it stands; written with the members locked.
+    at: AtomicUsize,
+    evicted: AtomicBool,
+    /// Wakes the connection, on whichever thread it is.
+    waker: AtomicWaker,
 }
 
 /// A connection's place; given back when dropped.
@@ -99,7 +105,7 @@ impl Crowd {
     ) -> (Place, Option<Crowded>) {
         let address = address.to_canonical();
         let mut members = self.members();
-        let crowded = if members.of_address(address) >= self.per_address {
+        let crowded = if members.has_of_address(address, self.per_address) {
             members.evict(network(address), |member| member.address == address);
             Some(Crowded::Address)
         } else if members.all >= self.all {
@@ -112,14 +118,14 @@ impl Crowd {
             address,
             answered: AtomicU32::new(0),
             active_ms: AtomicU64::new(self.millis(now)),
-            evicted: Notify::new(),
+            at: AtomicUsize::new(0),
+            evicted: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
         });
         members.all += 1;
-        members
-            .by_network
-            .entry(network(address))
-            .or_default()
-            .push(Arc::clone(&member));
+        let neighbours = members.by_network.entry(network(address)).or_default();
+        member.at.store(neighbours.len(), Ordering::Relaxed);
+        neighbours.push(Arc::clone(&member));
         let place = Place {
             crowd: Arc::clone(self),
             member,
@@ -130,6 +136,13 @@ impl Crowd {
     /// Tells one connection to go, for want of descriptors.
     pub(super) fn make_room(&self) {
         self.members().evict_from_the_largest();
+    }
+
+    /// Lets every connection look at what has changed for all.
+    pub(super) fn wake(&self) {
+        for member in self.members().by_network.values().flatten() {
+            member.waker.wake();
+        }
     }
 
     /// How many connections have a place.
@@ -149,13 +162,14 @@ impl Crowd {
 }
 
 impl Members {
-    fn of_address(&self, address: IpAddr) -> usize {
-        self.by_network.get(&network(address)).map_or(0, |members| {
-            members
-                .iter()
-                .filter(|member| member.address == address)
-                .count()
-        })
+    /// Whether `address` holds so many places.
+    fn has_of_address(&self, address: IpAddr, places: usize) -> bool {
+        let Some(members) = self.by_network.get(&network(address)) else {
+            return false;
+        };
+        let own = |member: &&Arc<Member>| member.address == address;
+        // Counted one by one only where it may be so.
+        members.len() >= places && members.iter().filter(own).take(places).count() == places
     }
 
     fn evict_from_the_largest(&mut self) {
@@ -184,7 +198,8 @@ impl Members {
 
     fn tell_to_go(&mut self, member: Option<Arc<Member>>) {
         if let Some(member) = member {
-            member.evicted.notify_one();
+            member.evicted.store(true, Ordering::Release);
+            member.waker.wake();
             // Its place is free at once: whoever comes next finds it gone.
             self.remove(&member);
         }
@@ -196,8 +211,15 @@ impl Members {
         let Some(members) = self.by_network.get_mut(&network) else {
             return;
         };
-        if let Some(place) = members.iter().position(|other| Arc::ptr_eq(other, member)) {
-            members.swap_remove(place);
+        let at = member.at.load(Ordering::Relaxed);
+        if members
+            .get(at)
+            .is_some_and(|other| Arc::ptr_eq(other, member))
+        {
+            members.swap_remove(at);
+            if let Some(moved) = members.get(at) {
+                moved.at.store(at, Ordering::Relaxed);
+            }
             self.all -= 1;
             if members.is_empty() {
                 self.by_network.remove(&network);
@@ -225,23 +247,24 @@ impl Place {
             .store(self.crowd.millis(now), Ordering::Relaxed);
     }
 
-    /// Notes that the peer has taken an answer.
-    pub(super) fn answered(&self, now: Instant) {
+    /// Notes that the peer has taken so many answers.
+    pub(super) fn answered(&self, answers: u32, now: Instant) {
         let member = &self.member;
-        // Saturating: the count may be read while it is written, never wrapped.
-        let _ = member
+        // Written by the connection alone.
+        let before = member.answered.load(Ordering::Relaxed);
+        member
             .answered
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |answered| {
-                answered.checked_add(1)
-            });
+            .store(before.saturating_add(answers), Ordering::Relaxed);
         member
             .active_ms
             .store(self.crowd.millis(now), Ordering::Relaxed);
     }
 
-    /// Waits until this connection has to go.
-    pub(super) async fn evicted(&self) {
-        self.member.evicted.notified().await;
+    /// Whether this connection has to go; if not, `waker` is woken when it has to, and when
+    /// something has changed for all.
+    pub(super) fn must_go(&self, waker: &Waker) -> bool {
+        self.member.waker.register(waker);
+        self.member.evicted.load(Ordering::Acquire)
     }
 }
 
@@ -271,15 +294,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Whether the connection was told to go, without waiting.
-    async fn told_to_go(place: &Place) -> bool {
-        tokio::time::timeout(Duration::ZERO, place.evicted())
-            .await
-            .is_ok()
+    fn told_to_go(place: &Place) -> bool {
+        place.must_go(Waker::noop())
     }
 
-    #[tokio::test]
-    async fn over_the_limit_of_an_address_its_own_quietest_connection_goes() {
+    #[test]
+    fn over_the_limit_of_an_address_its_own_quietest_connection_goes() {
         let start = Instant::now();
         let crowd = Crowd::new(10, 2, start);
         let (other, _) = crowd.admit(address("192.0.2.9"), start);
@@ -289,14 +309,14 @@ mod tests {
         assert_eq!(crowded, None);
         let (_third, crowded) = crowd.admit(address("192.0.2.1"), later);
         assert_eq!(crowded, Some(Crowded::Address));
-        assert!(told_to_go(&first).await);
-        assert!(!told_to_go(&second).await);
-        assert!(!told_to_go(&other).await);
+        assert!(told_to_go(&first));
+        assert!(!told_to_go(&second));
+        assert!(!told_to_go(&other));
         assert_eq!(crowd.len(), 3);
     }
 
-    #[tokio::test]
-    async fn over_the_limit_of_all_the_largest_holder_makes_room() {
+    #[test]
+    fn over_the_limit_of_all_the_largest_holder_makes_room() {
         let start = Instant::now();
         let crowd = Crowd::new(4, 10, start);
         let (small, _) = crowd.admit(address("192.0.2.1"), start);
@@ -306,16 +326,16 @@ mod tests {
             .collect();
         let (_new, crowded) = crowd.admit(address("192.0.2.2"), later);
         assert_eq!(crowded, Some(Crowded::All));
-        assert!(!told_to_go(&small).await);
-        assert!(told_to_go(&flood[0]).await);
+        assert!(!told_to_go(&small));
+        assert!(told_to_go(&flood[0]));
     }
 
-    #[tokio::test]
-    async fn a_host_with_two_connections_outlives_a_flood_of_hosts_with_one_each() {
+    #[test]
+    fn a_host_with_two_connections_outlives_a_flood_of_hosts_with_one_each() {
         let start = Instant::now();
         let crowd = Crowd::new(512, 10, start);
         let (old, _) = crowd.admit(address("192.168.1.1"), start);
-        old.answered(start);
+        old.answered(1, start);
         let mut flood = Vec::new();
         for host in 0..1000_u32 {
             let now = start + Duration::from_secs(1 + u64::from(host));
@@ -327,14 +347,14 @@ mod tests {
                     .admit(std::net::Ipv4Addr::from(0x0b00_0000 + host).into(), now)
                     .0,
             );
-            assert!(!told_to_go(&new).await, "new connection, {host} hosts");
+            assert!(!told_to_go(&new), "new connection, {host} hosts");
         }
-        assert!(!told_to_go(&old).await);
+        assert!(!told_to_go(&old));
         assert!(crowd.len() <= 512);
     }
 
-    #[tokio::test]
-    async fn a_newcomer_that_shook_hands_outlives_silent_ones_that_came_later() {
+    #[test]
+    fn a_newcomer_that_shook_hands_outlives_silent_ones_that_came_later() {
         let start = Instant::now();
         let crowd = Crowd::new(100, 3, start);
         let (newcomer, _) = crowd.admit(address("192.0.2.1"), start);
@@ -344,32 +364,32 @@ mod tests {
             let now = start + Duration::from_millis(ms);
             silent.push(crowd.admit(address("192.0.2.1"), now).0);
         }
-        assert!(!told_to_go(&newcomer).await);
-        assert!(told_to_go(&silent[0]).await);
+        assert!(!told_to_go(&newcomer));
+        assert!(told_to_go(&silent[0]));
     }
 
-    #[tokio::test]
-    async fn a_useful_connection_outlives_a_flood_of_newer_ones() {
+    #[test]
+    fn a_useful_connection_outlives_a_flood_of_newer_ones() {
         let start = Instant::now();
         let crowd = Crowd::new(8, 4, start);
         let (useful, _) = crowd.admit(address("127.0.0.1"), start);
-        (0..4).for_each(|_| useful.answered(start));
+        (0..4).for_each(|_| useful.answered(1, start));
         let mut flood = Vec::new();
         for second in 1..1000 {
             let now = start + Duration::from_secs(second);
             let (place, _) = crowd.admit(address("127.0.0.1"), now);
             // Every second one asks something too, and then falls silent.
             if second % 2 == 0 {
-                place.answered(now);
+                place.answered(1, now);
             }
             flood.push(place);
         }
-        assert!(!told_to_go(&useful).await);
+        assert!(!told_to_go(&useful));
         assert_eq!(crowd.len(), 4);
     }
 
-    #[tokio::test]
-    async fn an_evicted_connection_gives_its_place_back_once() {
+    #[test]
+    fn an_evicted_connection_gives_its_place_back_once() {
         let start = Instant::now();
         let crowd = Crowd::new(1, 1, start);
         let (first, _) = crowd.admit(address("::1"), start);
@@ -379,6 +399,43 @@ mod tests {
         assert_eq!(crowd.len(), 1);
         drop(second);
         assert_eq!(crowd.len(), 0);
+        assert!(crowd.members().by_network.is_empty());
+    }
+
+    #[test]
+    fn every_connection_is_woken_when_something_changes_for_all() {
+        use futures_util::task::{ArcWake, waker};
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl ArcWake for Woken {
+            fn wake_by_ref(woken: &Arc<Self>) {
+                woken.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let start = Instant::now();
+        let crowd = Crowd::new(10, 10, start);
+        let woken = Arc::new(Woken::default());
+        let places: Vec<_> = (1..=3)
+            .map(|host| crowd.admit([192, 0, 2, host].into(), start).0)
+            .collect();
+        for place in &places {
+            assert!(!place.must_go(&waker(Arc::clone(&woken))));
+        }
+        crowd.wake();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn places_are_given_back_in_any_order() {
+        let start = Instant::now();
+        let crowd = Crowd::new(10, 10, start);
+        let mut places: Vec<_> = (0..6)
+            .map(|_| crowd.admit(address("192.0.2.1"), start).0)
+            .collect();
+        for (at, left) in [(2, 5), (4, 4), (0, 3), (1, 2), (1, 1), (0, 0)] {
+            places.remove(at);
+            assert_eq!(crowd.len(), left);
+        }
         assert!(crowd.members().by_network.is_empty());
     }
 }

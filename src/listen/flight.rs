@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::crowd::network;
@@ -20,6 +23,8 @@ pub(super) struct Flight {
     all: usize,
     per_address: usize,
     taken: Mutex<Taken>,
+    /// As `taken.all`, for those who only look.
+    in_flight: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +54,7 @@ impl Flight {
             all,
             per_address,
             taken: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
         })
     }
 
@@ -83,17 +89,18 @@ impl Flight {
 
     /// Whether more than half of all places are taken.
     pub(super) fn pressed(&self) -> bool {
-        self.taken().all > self.all / 2
+        self.len() > self.all / 2
     }
 
     /// Places taken, in all.
     pub(super) fn len(&self) -> usize {
-        self.taken().all
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     fn take(self: &Arc<Self>, taken: &mut Taken, address: IpAddr) -> Permit {
         let address = network(address);
         taken.all += 1;
+        self.in_flight.store(taken.all, Ordering::Relaxed);
         *taken.by_address.entry(address).or_default() += 1;
         Permit {
             flight: Arc::clone(self),
@@ -111,6 +118,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.flight.taken();
         taken.all -= 1;
+        self.flight.in_flight.store(taken.all, Ordering::Relaxed);
         if let Some(own) = taken.by_address.get_mut(&self.address) {
             *own -= 1;
             if *own == 0 {

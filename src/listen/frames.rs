@@ -2,15 +2,12 @@
 
 /// How much of an overlong message is kept: its header and its question.
 const HEAD_BYTES: usize = 512;
-/// What is read ahead at once, in octets: dozens of queries.
-const READ_BYTES: usize = 2048;
 
-/// What has arrived and is not yet taken.
+/// What a stream holds of messages that are not taken yet.
 #[derive(Debug)]
 pub(super) struct Frames {
-    buffer: Vec<u8>,
-    /// Octets at the beginning of the buffer that are taken.
-    taken: usize,
+    /// What has arrived of them.
+    held: Vec<u8>,
     /// Octets of an overlong message that are still to come.
     skip: usize,
     longest: usize,
@@ -27,67 +24,47 @@ pub(super) enum Frame<'a> {
 impl Frames {
     pub(super) fn new(longest: usize) -> Self {
         Self {
-            buffer: Vec::new(),
-            taken: 0,
+            held: Vec::new(),
             skip: 0,
             longest: longest.max(HEAD_BYTES),
         }
     }
 
-    /// Where the next octets go. It has room; what it holds is bounded by one message of the
-    /// greatest length and what is read at once.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        if self.taken > 0 {
-            self.buffer.drain(..self.taken);
-            self.taken = 0;
+    /// Moves what is held to the end of `octets`, where what arrives next is to follow it.
+    pub(super) fn hand_out(&mut self, octets: &mut Vec<u8>) {
+        if !self.held.is_empty() {
+            octets.extend_from_slice(&self.held);
+            self.held = Vec::new();
         }
-        let missing = self.missing();
-        self.buffer
-            .reserve_exact(missing.clamp(READ_BYTES, READ_BYTES.max(self.longest)));
-        &mut self.buffer
     }
 
-    /// The next message that has arrived.
-    pub(super) fn next(&mut self) -> Option<Frame<'_>> {
-        let skipped = self.skip.min(self.buffer.len() - self.taken);
+    /// Takes the next whole message from the front of `octets`.
+    pub(super) fn next<'a>(&mut self, octets: &mut &'a [u8]) -> Option<Frame<'a>> {
+        let skipped = self.skip.min(octets.len());
         self.skip -= skipped;
-        self.taken += skipped;
-        let start = self.taken + 2;
-        let length = self.length()?;
+        *octets = octets.get(skipped..)?;
+        let (prefix, rest) = octets.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(*prefix));
         if length > self.longest {
-            let head = self.buffer.get(start..start + HEAD_BYTES)?;
-            self.taken = start + HEAD_BYTES;
+            let (head, rest) = rest.split_at_checked(HEAD_BYTES)?;
+            *octets = rest;
             self.skip = length - HEAD_BYTES;
             return Some(Frame::Overlong(head));
         }
-        let message = self.buffer.get(start..start + length)?;
-        self.taken = start + length;
+        let (message, rest) = rest.split_at_checked(length)?;
+        *octets = rest;
         Some(Frame::Whole(message))
     }
 
-    /// Whether a message has begun to arrive and is not complete.
+    /// Holds what [`Frames::next`] left.
+    pub(super) fn hold(&mut self, octets: &[u8]) {
+        debug_assert!(self.held.is_empty(), "handed out before");
+        self.held = octets.to_vec();
+    }
+
+    /// Whether a message has begun to arrive and is not taken.
     pub(super) fn in_the_middle(&self) -> bool {
-        self.skip > 0 || self.taken < self.buffer.len()
-    }
-
-    /// Gives the memory back when there is nothing in it.
-    pub(super) fn rest(&mut self) {
-        if !self.in_the_middle() {
-            self.buffer = Vec::new();
-            self.taken = 0;
-        }
-    }
-
-    fn length(&self) -> Option<usize> {
-        let prefix = self.buffer.get(self.taken..self.taken + 2)?;
-        Some(usize::from(u16::from_be_bytes(prefix.try_into().ok()?)))
-    }
-
-    /// How many octets the message that has begun still lacks.
-    fn missing(&self) -> usize {
-        self.length().map_or(2, |length| {
-            (2 + length).saturating_sub(self.buffer.len() - self.taken)
-        })
+        self.skip > 0 || !self.held.is_empty()
     }
 }
 
@@ -106,21 +83,31 @@ mod tests {
         stream
     }
 
-    #[test]
-    fn an_overlong_message_leaves_its_head_and_does_not_disturb_the_next() {
-        let messages = [vec![1; 600], vec![2; 5000], vec![3; 7]];
-        let mut frames = Frames::new(1000);
+    /// The messages of a stream that arrives in pieces; the second of each pair: only the head.
+    fn taken(frames: &mut Frames, stream: &[u8], cut: usize) -> Vec<(Vec<u8>, bool)> {
         let mut seen = Vec::new();
-        for octets in framed(&messages).chunks(100) {
-            frames.buffer().extend_from_slice(octets);
-            while let Some(frame) = frames.next() {
+        for piece in stream.chunks(cut) {
+            let mut octets = Vec::new();
+            frames.hand_out(&mut octets);
+            octets.extend_from_slice(piece);
+            let mut rest = &octets[..];
+            while let Some(frame) = frames.next(&mut rest) {
                 seen.push(match frame {
                     Frame::Whole(message) => (message.to_vec(), false),
                     Frame::Overlong(head) => (head.to_vec(), true),
                 });
             }
-            assert!(frames.buffer.len() <= 1000 + 2 + 100, "bounded");
+            frames.hold(rest);
+            assert!(frames.held.len() <= frames.longest + 2, "bounded");
         }
+        seen
+    }
+
+    #[test]
+    fn an_overlong_message_leaves_its_head_and_does_not_disturb_the_next() {
+        let messages = [vec![1; 600], vec![2; 5000], vec![3; 7]];
+        let mut frames = Frames::new(1000);
+        let seen = taken(&mut frames, &framed(&messages), 100);
         let expected = vec![
             (vec![1; 600], false),
             (vec![2; 512], true),
@@ -128,8 +115,7 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         assert!(!frames.in_the_middle());
-        frames.rest();
-        assert_eq!(frames.buffer.capacity(), 0);
+        assert_eq!(frames.held.capacity(), 0, "no memory while idle");
     }
 
     proptest! {
@@ -139,14 +125,9 @@ mod tests {
             cut in 1usize..500,
         ) {
             let mut frames = Frames::new(4096);
-            let mut seen = Vec::new();
-            for octets in framed(&messages).chunks(cut) {
-                frames.buffer().extend_from_slice(octets);
-                while let Some(Frame::Whole(message)) = frames.next() {
-                    seen.push(message.to_vec());
-                }
-            }
-            prop_assert_eq!(seen, messages);
+            let seen = taken(&mut frames, &framed(&messages), cut);
+            let expected: Vec<_> = messages.into_iter().map(|message| (message, false)).collect();
+            prop_assert_eq!(seen, expected);
             prop_assert!(!frames.in_the_middle());
         }
     }

@@ -3,27 +3,41 @@
 //! A [`Front`] takes queries from its sockets, lets the [`Responder`] decide on each, and waits
 //! for the source of answers beside the socket's own loop, so that a slow question never holds
 //! another (RFC 7766 §6.2.1.1). Every resource that a stranger can use up has a limit with a name.
+//!
+//! It has threads of its own, the [workers](worker), each with its own sockets on every address;
+//! the limits hold for all of them together.
 
 mod accept;
 mod ask;
 mod connection;
 mod crowd;
+mod datagrams;
 mod flight;
 mod frames;
+mod gate;
 mod limits;
 mod outgoing;
+mod scratch;
 mod sockets;
-mod tls;
 mod udp;
+mod worker;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::{
+    runtime::Handle,
     sync::watch,
-    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -31,6 +45,7 @@ use crate::{
     answer::{Responder, cookie::Secret},
     counters::Counters,
 };
+use accept::Acceptor;
 use ask::Inquirer;
 use crowd::Crowd;
 use flight::Flight;
@@ -53,6 +68,8 @@ pub struct FrontConfig {
     pub dns: Vec<SocketAddr>,
     /// Where DNS over TLS is served.
     pub dot: Vec<SocketAddr>,
+    /// Threads that serve, one at the least.
+    pub workers: usize,
     /// What it may cost.
     pub limits: Limits,
     /// The certificate and its key, see [`crate::tls::server_config`]. Replaced while running, it counts for
@@ -68,8 +85,6 @@ pub struct FrontConfig {
 #[derive(Debug)]
 pub struct Front {
     shared: Arc<Shared>,
-    /// Every task holds a receiver: none is left once this is closed.
-    phase: watch::Sender<Phase>,
     listeners: HashMap<(Protocol, SocketAddr), Listener>,
 }
 
@@ -81,6 +96,8 @@ pub struct FrontStatus {
     pub dns: Vec<SocketAddr>,
     /// The addresses on which DNS over TLS is served.
     pub dot: Vec<SocketAddr>,
+    /// Threads that serve.
+    pub workers: usize,
     /// Connections that are open.
     pub connections: usize,
     /// As many as there may be.
@@ -101,17 +118,32 @@ struct Shared {
     udp_flight: Arc<Flight>,
     stream_flight: Arc<Flight>,
     inquirer: Inquirer,
+    /// A [`Phase`], for those who look at every turn.
+    phase: AtomicU8,
+    /// The phase, for those who wait. Every task holds a receiver: none is left once this is
+    /// closed.
+    life: watch::Sender<Phase>,
+    /// Of each worker.
+    runtimes: Vec<Handle>,
+    /// The connections of each worker.
+    seats: Vec<AtomicUsize>,
 }
 
+/// The sockets on one address, one for each worker, which listen until this is dropped.
 #[derive(Debug)]
 struct Listener {
     bound: SocketAddr,
     inherited: bool,
-    task: JoinHandle<()>,
+    /// Every task that listens holds a receiver.
+    stop: watch::Sender<()>,
 }
 
+/// Closed when it is time to stop listening.
+type Stop = watch::Receiver<()>;
+
 /// Where in its life a front is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 enum Phase {
     Serving,
     /// Nothing new is read; what is in flight is finished.
@@ -121,7 +153,7 @@ enum Phase {
 }
 
 impl Front {
-    /// Binds and serves. Needs a tokio runtime. Raises the soft limit of descriptors to the hard
+    /// Binds and serves, in threads of its own. Raises the soft limit of descriptors to the hard
     /// one.
     ///
     /// # Errors
@@ -129,6 +161,7 @@ impl Front {
     pub fn start(config: FrontConfig, responder: Arc<Responder>) -> Result<Self, ListenError> {
         let limits = config.limits;
         let connections_allowed = sockets::descriptors_for(&limits);
+        let idle = worker::Idle::new(config.workers).map_err(ListenError::Workers)?;
         let shared = Arc::new(Shared {
             tls: config.tls,
             crowd: Crowd::new(
@@ -142,23 +175,25 @@ impl Front {
             inquirer: Inquirer::new(Arc::clone(&responder), limits.query),
             limits,
             responder,
+            phase: AtomicU8::new(Phase::Serving as u8),
+            life: watch::Sender::new(Phase::Serving),
+            seats: (0..config.workers.max(1))
+                .map(|_| AtomicUsize::new(0))
+                .collect(),
+            runtimes: idle.handles(),
         });
+        // Dropped on an error, it ends what runs.
         let mut front = Self {
             shared,
-            phase: watch::Sender::new(Phase::Serving),
             listeners: HashMap::new(),
         };
-        let started = front
-            .adopt(config.inherited)
-            .and_then(|()| front.rebind(&config.dns, &config.dot));
-        if let Err(error) = started {
-            front.stop_listening();
-            return Err(error);
-        }
-        tokio::spawn(roll_secrets(
+        front.adopt(config.inherited)?;
+        front.rebind(&config.dns, &config.dot)?;
+        front.shared.runtimes[0].spawn(roll_secrets(
             Arc::clone(&front.shared.responder),
-            front.phase.subscribe(),
+            front.shared.life.subscribe(),
         ));
+        idle.run(&front.shared).map_err(ListenError::Workers)?;
         Ok(front)
     }
 
@@ -169,6 +204,7 @@ impl Front {
     /// [`ListenError`] where an address cannot be bound; everything is then as it was. An address
     /// and the wildcard of its port cannot replace each other while running.
     pub fn rebind(&mut self, dns: &[SocketAddr], dot: &[SocketAddr]) -> Result<(), ListenError> {
+        let workers = self.shared.runtimes.len();
         let mut bound = Vec::new();
         for address in dns {
             let udp = (Protocol::Udp, *address);
@@ -176,33 +212,30 @@ impl Front {
             match (self.serves(udp), self.serves(tcp)) {
                 (true, true) => {}
                 (false, false) => {
-                    let (udp_socket, tcp_listener) = sockets::bind_dns(*address)?;
-                    bound.push((udp, Socket::Udp(udp_socket)));
-                    bound.push((tcp, Socket::Tcp(tcp_listener)));
+                    let (udp_sockets, listeners) = sockets::bind_dns(*address, workers)?;
+                    bound.push((udp, Sockets::Udp(udp_sockets)));
+                    bound.push((tcp, Sockets::Tcp(listeners)));
                 }
-                (false, true) => bound.push((udp, Socket::Udp(sockets::bind_udp(*address)?))),
+                (false, true) => {
+                    let udp_sockets = sockets::bind_udp(*address, workers)?;
+                    bound.push((udp, Sockets::Udp(udp_sockets)));
+                }
                 (true, false) => {
-                    let listener = sockets::bind_tcp(*address, Protocol::Tcp)?;
-                    bound.push((tcp, Socket::Tcp(listener)));
+                    let listeners = sockets::bind_tcp(*address, Protocol::Tcp, workers)?;
+                    bound.push((tcp, Sockets::Tcp(listeners)));
                 }
             }
         }
         for address in dot {
             let tls = (Protocol::Tls, *address);
             if !self.serves(tls) {
-                let listener = sockets::bind_tcp(*address, Protocol::Tls)?;
-                bound.push((tls, Socket::Tcp(listener)));
+                let listeners = sockets::bind_tcp(*address, Protocol::Tls, workers)?;
+                bound.push((tls, Sockets::Tcp(listeners)));
             }
         }
-        let mut fresh: Vec<((Protocol, SocketAddr), Listener)> = Vec::new();
-        for (key, socket) in bound {
-            match self.listen(key, socket, false) {
-                Ok(listener) => fresh.push((key, listener)),
-                Err(error) => {
-                    fresh.iter().for_each(|(_, listener)| listener.task.abort());
-                    return Err(error);
-                }
-            }
+        let mut fresh = Vec::new();
+        for (key, sockets) in bound {
+            fresh.push((key, self.listen(key, sockets, false)?));
         }
         self.listeners.extend(fresh);
         self.listeners.retain(|(protocol, address), listener| {
@@ -211,9 +244,6 @@ impl Front {
                 Protocol::Tls => dot,
             };
             let wanted = wanted.contains(address) || wanted.contains(&listener.bound);
-            if !wanted && !listener.inherited {
-                listener.task.abort();
-            }
             wanted || listener.inherited
         });
         Ok(())
@@ -224,6 +254,7 @@ impl Front {
         FrontStatus {
             dns: self.bound(Protocol::Tcp),
             dot: self.bound(Protocol::Tls),
+            workers: self.shared.runtimes.len(),
             connections: self.shared.crowd.len(),
             connections_allowed: self.shared.connections_allowed,
             udp_queries: self.shared.udp_flight.len(),
@@ -234,37 +265,50 @@ impl Front {
     /// Stops accepting and reading, finishes what is in flight, closes every connection (TLS with
     /// close_notify), and returns when all that is done, or shortly after `deadline`.
     pub async fn drain(mut self, deadline: Instant) {
-        self.phase.send_replace(Phase::Draining);
-        self.stop_listening();
-        if timeout_at(deadline, self.phase.closed()).await.is_err() {
-            self.phase.send_replace(Phase::Closed);
-            let _ = timeout(2 * CLOSE_TIME, self.phase.closed()).await;
+        // Who goes now must not come back to a socket that nobody serves.
+        let listeners: Vec<_> = self.listeners.drain().collect();
+        for (_, listener) in listeners {
+            listener.stop.send_replace(());
+            let _ = timeout_at(deadline, listener.stop.closed()).await;
+        }
+        self.shared.enter(Phase::Draining);
+        let life = &self.shared.life;
+        if timeout_at(deadline, life.closed()).await.is_err() {
+            self.shared.enter(Phase::Closed);
+            let _ = timeout(2 * CLOSE_TIME, life.closed()).await;
         }
     }
 
     fn adopt(&mut self, inherited: Inherited) -> Result<(), ListenError> {
-        let udp = inherited.udp.into_iter();
-        let tcp = inherited.tcp.into_iter();
-        let tls = inherited.tls.into_iter();
-        let sockets = udp
-            .map(|socket| (Protocol::Udp, Socket::Udp(socket)))
-            .chain(tcp.map(|listener| (Protocol::Tcp, Socket::Tcp(listener))))
-            .chain(tls.map(|listener| (Protocol::Tls, Socket::Tcp(listener))));
-        for (protocol, socket) in sockets {
-            let address = socket
-                .local_addr()
-                .map_err(|source| ListenError::Inherited { protocol, source })?;
+        let workers = self.shared.runtimes.len();
+        let failed = |protocol| move |source| ListenError::Inherited { protocol, source };
+        let mut adopted = Vec::new();
+        for socket in inherited.udp {
+            let sockets = sockets::share(socket, workers, std::net::UdpSocket::try_clone)
+                .map_err(failed(Protocol::Udp))?;
+            adopted.push((Protocol::Udp, Sockets::Udp(sockets)));
+        }
+        let tcp = inherited.tcp.into_iter().map(|one| (Protocol::Tcp, one));
+        let tls = inherited.tls.into_iter().map(|one| (Protocol::Tls, one));
+        for (protocol, listener) in tcp.chain(tls) {
+            let listeners = sockets::share(listener, workers, std::net::TcpListener::try_clone)
+                .map_err(failed(protocol))?;
+            adopted.push((protocol, Sockets::Tcp(listeners)));
+        }
+        for (protocol, sockets) in adopted {
+            let address = sockets.local_addr().map_err(failed(protocol))?;
             let key = (protocol, address);
-            let listener = self.listen(key, socket, true)?;
+            let listener = self.listen(key, sockets, true)?;
             self.listeners.insert(key, listener);
         }
         Ok(())
     }
 
+    /// Gives each worker its socket.
     fn listen(
         &self,
         (protocol, address): (Protocol, SocketAddr),
-        socket: Socket,
+        sockets: Sockets,
         inherited: bool,
     ) -> Result<Listener, ListenError> {
         let failed = |source| ListenError::Bind {
@@ -272,24 +316,38 @@ impl Front {
             address,
             source,
         };
-        let shared = Arc::clone(&self.shared);
-        let phase = self.phase.subscribe();
-        let bound = socket.local_addr().map_err(failed)?;
-        let task = match socket {
-            Socket::Udp(socket) => {
-                let endpoint = UdpEndpoint::new(socket, shared).map_err(failed)?;
-                tokio::spawn(udp::serve(Arc::new(endpoint), phase))
+        let bound = sockets.local_addr().map_err(failed)?;
+        let stop = watch::Sender::new(());
+        let shared = || Arc::clone(&self.shared);
+        let alive = || self.shared.life.subscribe();
+        match sockets {
+            Sockets::Udp(sockets) => {
+                for (socket, runtime) in sockets.into_iter().zip(&self.shared.runtimes) {
+                    let _entered = runtime.enter();
+                    let endpoint = UdpEndpoint::new(socket, shared(), alive()).map_err(failed)?;
+                    runtime.spawn(Arc::new(endpoint).serve(stop.subscribe()));
+                }
             }
-            Socket::Tcp(listener) => {
-                sockets::prepare_listener(&listener).map_err(failed)?;
-                let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-                tokio::spawn(accept::serve(listener, protocol, shared, phase))
+            Sockets::Tcp(listeners) => {
+                let runtimes = self.shared.runtimes.iter().enumerate();
+                for (listener, (worker, runtime)) in listeners.into_iter().zip(runtimes) {
+                    let _entered = runtime.enter();
+                    sockets::prepare_listener(&listener).map_err(failed)?;
+                    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+                    let acceptor = Acceptor {
+                        shared: shared(),
+                        protocol,
+                        worker,
+                        alive: alive(),
+                    };
+                    runtime.spawn(acceptor.serve(listener, stop.subscribe()));
+                }
             }
-        };
+        }
         Ok(Listener {
             bound,
             inherited,
-            task,
+            stop,
         })
     }
 
@@ -312,11 +370,12 @@ impl Front {
         bound.sort();
         bound
     }
+}
 
-    fn stop_listening(&mut self) {
-        for (_, listener) in self.listeners.drain() {
-            listener.task.abort();
-        }
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.listeners.clear();
+        self.shared.enter(Phase::Draining);
     }
 }
 
@@ -326,10 +385,10 @@ impl Front {
 /// The first that could not.
 pub fn try_to_bind(dns: &[SocketAddr], dot: &[SocketAddr]) -> Result<(), ListenError> {
     for address in dns {
-        sockets::bind_dns(*address)?;
+        sockets::bind_dns(*address, 1)?;
     }
     for address in dot {
-        sockets::bind_tcp(*address, Protocol::Tls)?;
+        sockets::bind_tcp(*address, Protocol::Tls, 1)?;
     }
     Ok(())
 }
@@ -337,6 +396,22 @@ pub fn try_to_bind(dns: &[SocketAddr], dot: &[SocketAddr]) -> Result<(), ListenE
 impl Shared {
     fn counters(&self) -> &Counters {
         self.responder.counters()
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// Goes on to `phase`; never back.
+    fn enter(&self, phase: Phase) {
+        if self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8 {
+            self.life.send_replace(phase);
+            self.crowd.wake();
+        }
     }
 }
 
@@ -348,18 +423,25 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-enum Socket {
-    Udp(std::net::UdpSocket),
-    Tcp(std::net::TcpListener),
+/// One for each worker, and one at the least.
+enum Sockets {
+    Udp(Vec<std::net::UdpSocket>),
+    Tcp(Vec<std::net::TcpListener>),
 }
 
-impl Socket {
+impl Sockets {
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
         match self {
-            Self::Udp(socket) => socket.local_addr(),
-            Self::Tcp(listener) => listener.local_addr(),
+            Self::Udp(sockets) => sockets[0].local_addr(),
+            Self::Tcp(listeners) => listeners[0].local_addr(),
         }
     }
+}
+
+/// Waits until it is time to stop listening.
+async fn stopped(stop: &mut Stop) {
+    // Told so, or the listener is gone.
+    let _ = stop.changed().await;
 }
 
 /// Waits until the front is no longer serving or gone.

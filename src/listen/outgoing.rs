@@ -1,32 +1,39 @@
-//! Answers on their way out of a connection.
+//! What the kernel has not taken of a connection's answers.
 
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// The memory that is kept for the next answers, in octets.
-const KEPT_BYTES: usize = 4096;
+/// Where in what is sent so many answers end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) end: usize,
+    pub(super) answers: u32,
+}
 
-/// Answers that the peer has not taken, framed and one after the other.
+/// Octets for the peer, one after the other. Holds memory only while there are any.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     buffer: Vec<u8>,
     sent: usize,
-    /// Where in the buffer each answer ends that is not wholly sent.
-    ends: VecDeque<usize>,
+    /// The answers that are not wholly sent.
+    marks: VecDeque<Mark>,
     /// Since when the first of them has been next.
     next_since: Option<Instant>,
 }
 
 impl Outgoing {
-    /// Adds an answer. One that is too long for a frame, which none is, is left out.
-    pub(super) fn push(&mut self, answer: &[u8], now: Instant) {
-        let Ok(length) = u16::try_from(answer.len()) else {
+    /// Adds `octets`, in which `marks` say where answers end.
+    pub(super) fn push(&mut self, octets: &[u8], marks: &[Mark], now: Instant) {
+        if octets.is_empty() {
             return;
-        };
-        self.buffer.extend_from_slice(&length.to_be_bytes());
-        self.buffer.extend_from_slice(answer);
-        self.ends.push_back(self.buffer.len());
+        }
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(octets);
+        self.marks.extend(marks.iter().map(|mark| Mark {
+            end: start + mark.end,
+            ..*mark
+        }));
         self.next_since.get_or_insert(now);
     }
 
@@ -36,18 +43,15 @@ impl Outgoing {
     }
 
     /// Notes that `written` octets more were taken; says how many answers that completes.
-    pub(super) fn advance(&mut self, written: usize, now: Instant) -> usize {
+    pub(super) fn advance(&mut self, written: usize, now: Instant) -> u32 {
         self.sent += written;
-        let before = self.ends.len();
-        while self.ends.front().is_some_and(|end| *end <= self.sent) {
-            self.ends.pop_front();
+        let mut completed = 0;
+        while let Some(mark) = self.marks.front().filter(|mark| mark.end <= self.sent) {
+            completed += mark.answers;
+            self.marks.pop_front();
         }
-        let completed = before - self.ends.len();
-        if self.ends.is_empty() {
-            self.buffer.clear();
-            self.buffer.shrink_to(KEPT_BYTES);
-            self.sent = 0;
-            self.next_since = None;
+        if self.sent >= self.buffer.len() {
+            *self = Self::default();
         } else if completed > 0 {
             self.next_since = Some(now);
         }
@@ -55,7 +59,7 @@ impl Outgoing {
         if self.sent > self.buffer.len() / 2 {
             let sent = std::mem::take(&mut self.sent);
             self.buffer.drain(..sent);
-            self.ends.iter_mut().for_each(|end| *end -= sent);
+            self.marks.iter_mut().for_each(|mark| mark.end -= sent);
         }
         completed
     }
@@ -63,14 +67,6 @@ impl Outgoing {
     /// Since when the answer that is next has waited to be taken.
     pub(super) fn next_since(&self) -> Option<Instant> {
         self.next_since
-    }
-
-    /// Gives the memory back when there is nothing in it.
-    pub(super) fn rest(&mut self) {
-        if self.ends.is_empty() {
-            self.buffer = Vec::new();
-            self.ends = VecDeque::new();
-        }
     }
 }
 
@@ -81,13 +77,21 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
+    fn push(outgoing: &mut Outgoing, octets: &[u8], now: Instant) {
+        let mark = Mark {
+            end: octets.len(),
+            answers: 1,
+        };
+        outgoing.push(octets, &[mark], now);
+    }
+
     #[test]
     fn the_clock_of_an_answer_starts_when_it_is_next() {
         let start = Instant::now();
         let second = start + Duration::from_secs(1);
         let mut outgoing = Outgoing::default();
-        outgoing.push(b"abc", start);
-        outgoing.push(b"de", start);
+        push(&mut outgoing, b"__abc", start);
+        push(&mut outgoing, b"__de", start);
         assert_eq!(outgoing.advance(4, second), 0);
         assert_eq!(outgoing.next_since(), Some(start), "not reset by progress");
         assert_eq!(outgoing.advance(1, second), 1);
@@ -95,12 +99,24 @@ mod tests {
         assert_eq!(outgoing.advance(4, second), 1);
         assert_eq!(outgoing.next_since(), None);
         assert!(outgoing.unsent().is_empty());
+        assert_eq!(outgoing.buffer.capacity(), 0, "no memory while idle");
+    }
+
+    #[test]
+    fn the_answers_of_one_record_are_taken_together() {
+        let now = Instant::now();
+        let mut outgoing = Outgoing::default();
+        let mark = |end, answers| Mark { end, answers };
+        outgoing.push(&[0; 30], &[mark(10, 3), mark(30, 5)], now);
+        assert_eq!(outgoing.advance(9, now), 0);
+        assert_eq!(outgoing.advance(20, now), 3);
+        assert_eq!(outgoing.advance(1, now), 5);
     }
 
     proptest! {
         #[test]
         fn octets_leave_in_the_order_in_which_they_came(
-            answers in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 1..30),
+            answers in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..100), 1..30),
             step in 1usize..200,
         ) {
             let now = Instant::now();
@@ -108,9 +124,8 @@ mod tests {
             let (mut expected, mut seen): (Vec<u8>, Vec<u8>) = Default::default();
             let mut completed = 0;
             for answer in &answers {
-                expected.extend((answer.len() as u16).to_be_bytes());
                 expected.extend(answer);
-                outgoing.push(answer, now);
+                push(&mut outgoing, answer, now);
                 let part = outgoing.unsent()[..step.min(outgoing.unsent().len())].to_vec();
                 seen.extend(&part);
                 completed += outgoing.advance(part.len(), now);
@@ -119,7 +134,7 @@ mod tests {
             let rest = outgoing.unsent().len();
             completed += outgoing.advance(rest, now);
             prop_assert_eq!(seen, expected);
-            prop_assert_eq!(completed, answers.len());
+            prop_assert_eq!(completed as usize, answers.len());
         }
     }
 }

@@ -69,6 +69,9 @@ pub enum ListenError {
         /// What the system says.
         source: io::Error,
     },
+    /// There are no threads for it.
+    #[error("cannot start the workers: {0}")]
+    Workers(io::Error),
     /// A socket that was passed in is not of the kind expected.
     #[error("the {protocol} socket passed in cannot be served: {source}")]
     Inherited {
@@ -79,55 +82,62 @@ pub enum ListenError {
     },
 }
 
-/// Both sockets of plain DNS on one address; port 0 takes a number that is free for both.
-pub(super) fn bind_dns(address: SocketAddr) -> Result<(UdpSocket, TcpListener), ListenError> {
+/// The sockets of plain DNS on one address, for so many workers; port 0 takes a number that is free
+/// for both.
+pub(super) fn bind_dns(
+    address: SocketAddr,
+    workers: usize,
+) -> Result<(Vec<UdpSocket>, Vec<TcpListener>), ListenError> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let listener = bind_tcp(address, Protocol::Tcp)?;
-        let bound = listener.local_addr().map_err(|source| ListenError::Bind {
-            protocol: Protocol::Tcp,
-            address,
-            source,
-        })?;
-        match bind_udp(bound) {
-            Ok(socket) => return Ok((socket, listener)),
+        let listeners = bind_tcp(address, Protocol::Tcp, workers)?;
+        let bound = listeners[0]
+            .local_addr()
+            .map_err(|source| ListenError::Bind {
+                protocol: Protocol::Tcp,
+                address,
+                source,
+            })?;
+        match bind_udp(bound, workers) {
+            Ok(sockets) => return Ok((sockets, listeners)),
             Err(_) if tries > 0 => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// A UDP socket. Plain: the caller asks for packet information.
-pub(super) fn bind_udp(address: SocketAddr) -> Result<UdpSocket, ListenError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-        prepare(&socket, address)?;
+/// UDP sockets, one for each worker.
+pub(super) fn bind_udp(address: SocketAddr, workers: usize) -> Result<Vec<UdpSocket>, ListenError> {
+    let sockets = bind_group(address, workers, Type::DGRAM, |socket| {
         let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
-        socket.bind(&address.into())?;
-        Ok(socket.into())
-    };
-    bind().map_err(|source| ListenError::Bind {
-        protocol: Protocol::Udp,
-        address,
-        source,
-    })
+        Ok(())
+    });
+    sockets
+        .map(|sockets| sockets.into_iter().map(UdpSocket::from).collect())
+        .map_err(|source| ListenError::Bind {
+            protocol: Protocol::Udp,
+            address,
+            source,
+        })
 }
 
-/// A listening TCP socket.
+/// Listening TCP sockets, one for each worker.
 pub(super) fn bind_tcp(
     address: SocketAddr,
     protocol: Protocol,
-) -> Result<TcpListener, ListenError> {
+    workers: usize,
+) -> Result<Vec<TcpListener>, ListenError> {
     let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        prepare(&socket, address)?;
-        // Connections of the process before in TIME_WAIT do not keep the port.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
+        let sockets = bind_group(address, workers, Type::STREAM, |socket| {
+            // Connections of the process before in TIME_WAIT do not keep the port.
+            socket.set_reuse_address(true)
+        })?;
+        for socket in &sockets {
+            socket.listen(BACKLOG)?;
+        }
+        Ok(sockets.into_iter().map(TcpListener::from).collect())
     };
     bind().map_err(|source| ListenError::Bind {
         protocol,
@@ -136,10 +146,54 @@ pub(super) fn bind_tcp(
     })
 }
 
+/// As many sockets on one address as there are workers, between which the kernel divides what
+/// comes. The first is bound like any other, and only then lets the others beside it: a second
+/// program on the port fails, as it should.
+fn bind_group(
+    address: SocketAddr,
+    workers: usize,
+    kind: Type,
+    configure: impl Fn(&Socket) -> io::Result<()>,
+) -> io::Result<Vec<Socket>> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), kind, None)?;
+        prepare(&socket, address)?;
+        configure(&socket)?;
+        Ok::<_, io::Error>(socket)
+    };
+    let first = open()?;
+    first.bind(&address.into())?;
+    let bound = first.local_addr()?;
+    let mut group = vec![first];
+    for _ in 1..workers {
+        group[0].set_reuse_port(true)?;
+        let socket = open()?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&bound)?;
+        group.push(socket);
+    }
+    Ok(group)
+}
+
+/// The same socket for so many workers; each takes from it what it can.
+pub(super) fn share<S>(
+    socket: S,
+    workers: usize,
+    duplicate: impl Fn(&S) -> io::Result<S>,
+) -> io::Result<Vec<S>> {
+    let copies: io::Result<Vec<S>> = (1..workers).map(|_| duplicate(&socket)).collect();
+    copies.map(|mut all| {
+        all.push(socket);
+        all
+    })
+}
+
 /// Makes a listening socket ready for tokio. The connections that it accepts inherit the rest.
 pub(super) fn prepare_listener(listener: &TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let socket = SockRef::from(listener);
+    // An answer is one small write that should not wait for the acknowledgement of the last.
+    socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(STREAM_BUFFER_BYTES)?;
     socket.set_recv_buffer_size(STREAM_BUFFER_BYTES)
 }
@@ -171,4 +225,45 @@ pub(super) fn descriptors_for(limits: &Limits) -> usize {
         );
     }
     allowed.min(limits.connections)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_listener_is_told_counts_for_the_connections_that_it_accepts() {
+        let listeners = bind_tcp("127.0.0.1:0".parse().unwrap(), Protocol::Tls, 1).unwrap();
+        prepare_listener(&listeners[0]).unwrap();
+        listeners[0].set_nonblocking(false).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listeners[0].accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
+
+    #[test]
+    fn workers_share_a_port_and_a_second_program_does_not_get_it() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
+            let (udp, tcp) = bind_dns(address.parse().unwrap(), 3).unwrap();
+            let bound = udp[0].local_addr().unwrap();
+            for socket in &udp {
+                assert_eq!(socket.local_addr().unwrap(), bound);
+            }
+            for listener in &tcp {
+                assert_eq!(listener.local_addr().unwrap(), bound);
+            }
+            assert_eq!((udp.len(), tcp.len()), (3, 3));
+            for workers in [1, 3] {
+                let taken = |error: ListenError| match error {
+                    ListenError::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+                    _ => false,
+                };
+                assert!(taken(bind_udp(bound, workers).unwrap_err()));
+                let tcp = bind_tcp(bound, Protocol::Tcp, workers);
+                assert!(taken(tcp.unwrap_err()));
+            }
+        }
+    }
 }

@@ -41,6 +41,9 @@ use zzdot_zonegen::identity::Identity;
 /// How long a test waits for what has to happen: far more than it takes, less than a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Enough for connections of one address to meet on different ones.
+pub(crate) const WORKERS: usize = 2;
+
 /// Answers every A question with 192.0.2.1 and every TXT question with 3,000 octets, at once; for
 /// names that start with `slow`, once a permit was given; for `never`, not even then.
 pub(crate) struct Answers {
@@ -155,6 +158,7 @@ pub(crate) fn start_with(
     let config = FrontConfig {
         dns: addresses.clone(),
         dot: addresses,
+        workers: WORKERS,
         limits,
         tls: Arc::clone(&tls),
         inherited,

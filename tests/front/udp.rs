@@ -1,9 +1,9 @@
 //! Datagrams.
 
-use std::{io::IoSliceMut, net::SocketAddr};
+use std::{io::IoSlice, net::SocketAddr, os::fd::AsRawFd};
 
 use hickory_proto::rr::RecordType;
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::{io::Interest, net::UdpSocket};
 use zzdot::{answer::access::AccessList, counters::Event, listen::Limits};
 use zzdot_client::wire::View;
@@ -126,37 +126,45 @@ async fn one_address_cannot_take_every_place_in_flight() {
 async fn datagrams_that_were_sent_as_one_are_answered_one_by_one() {
     let running = start(Limits::default());
     let socket = udp(running.dns).await;
-    let state = UdpSocketState::new((&socket).into()).unwrap();
     let queries: Vec<_> = (0..16).map(|id| query(id, "www.example.")).collect();
+    let length = u16::try_from(queries[0].len()).unwrap();
     let contents = queries.concat();
-    let transmit = Transmit {
-        destination: running.dns,
-        ecn: None,
-        contents: &contents,
-        segment_size: Some(queries[0].len()),
-        src_ip: None,
-    };
     soon(socket.writable()).await.unwrap();
     socket
         .try_io(Interest::WRITABLE, || {
-            state.try_send((&socket).into(), &transmit)
+            let sent = sendmsg::<()>(
+                socket.as_raw_fd(),
+                &[IoSlice::new(&contents)],
+                &[ControlMessage::UdpGsoSegments(&length)],
+                MsgFlags::empty(),
+                None,
+            );
+            Ok(sent?)
         })
         .unwrap();
     let mut answered = Vec::new();
     while answered.len() < queries.len() {
-        let mut buffer = vec![0; 65_535];
-        let mut metas = [RecvMeta::default()];
-        soon(socket.readable()).await.unwrap();
-        let received = socket.try_io(Interest::READABLE, || {
-            let mut slices = [IoSliceMut::new(&mut buffer)];
-            state.recv((&socket).into(), &mut slices, &mut metas)
-        });
-        if received.is_ok() {
-            let replies = buffer[..metas[0].len].chunks(metas[0].stride);
-            answered.extend(replies.map(|reply| u16::from_be_bytes([reply[0], reply[1]])));
-        }
+        let reply = receive(&socket).await;
+        answered.push(u16::from_be_bytes([reply[0], reply[1]]));
     }
     answered.sort_unstable();
     assert_eq!(answered, (0..16).collect::<Vec<_>>());
     assert_eq!(running.counters.value(Event::UdpQuery), 16);
+}
+
+#[tokio::test]
+async fn a_burst_is_answered_whole() {
+    let running = start(Limits::default());
+    let socket = udp(running.dns).await;
+    // More than two batches of the server's, fewer than the socket's buffer holds of answers.
+    for id in 0..150 {
+        socket.send(&query(id, "x.zz.")).await.unwrap();
+    }
+    let mut answered = Vec::new();
+    while answered.len() < 150 {
+        let reply = receive(&socket).await;
+        answered.push(u16::from_be_bytes([reply[0], reply[1]]));
+    }
+    assert!(answered.is_sorted(), "one socket, one order");
+    running.counted(Event::Answered, 150).await;
 }

@@ -188,6 +188,7 @@ fn configuration(
 ) -> Config {
     let state_dir = folder.join("appliance");
     Config {
+        workers: Some(1),
         control_socket: state_dir.join("control.sock"),
         state_dir,
         stop_within: Duration::from_secs(1),
