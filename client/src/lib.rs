@@ -5,6 +5,7 @@ pub mod command;
 pub mod config;
 pub mod config_file;
 pub mod control;
+pub mod datagrams;
 pub mod dot;
 pub mod exchange;
 pub mod framing;

@@ -14,6 +14,7 @@ use zzdot_zonegen::name::ResolverName;
 
 use crate::config::{Config, Server, control_socket, state_dir as choose_state_dir};
 use crate::control::{ControlServer, Rejection, Request};
+use crate::dot::Lane;
 use crate::host::{RESOLV_CONF, system_server};
 use crate::store::{Found, Store};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
@@ -182,6 +183,10 @@ impl Daemon {
 impl Answer for Daemon {
     fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering {
         self.upstream().answer(query)
+    }
+
+    fn lane(self: Arc<Self>) -> Option<Lane> {
+        self.upstream().lane()
     }
 }
 

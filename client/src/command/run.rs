@@ -29,7 +29,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
     };
     let config = load()?;
-    tokio::runtime::Builder::new_multi_thread()
+    // One thread: a question that had to be handed from one to another would wait for the other to wake.
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| cannot_run(format!("cannot start: {error}")))?

@@ -10,20 +10,22 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConfig, ProtocolVersion};
 use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::proof::{client_config, observer_config};
 use super::{DotLimits, Endpoint};
+use crate::tls::session::{ClientSession, TlsFailure};
 
 /// When an idle connection is first probed, and how often then: NAT boxes forget sooner than
 /// either end does.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
+/// Read at once in a handshake: most servers say all they have to in less.
+const READ_BYTES: usize = 4096;
 /// When an unanswered connect gets another one beside it. The system sends its own again after one
 /// second and three: too late for a host that came back in between.
 const DIAL_AGAIN: Duration = Duration::from_millis(800);
@@ -32,8 +34,16 @@ const DIAL_AGAIN: Duration = Duration::from_millis(800);
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-pub(super) type Connecting =
-    Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, ConnectError>> + Send>>;
+pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>;
+
+/// A stream over which questions may be sent.
+pub(super) struct Link {
+    pub(super) stream: Box<dyn Stream>,
+    /// None where tests listen in.
+    pub(super) tls: Option<Box<ClientSession>>,
+    /// What came after the handshake already, encrypted.
+    pub(super) incoming: Vec<u8>,
+}
 
 /// Where a pool gets its streams from.
 pub(super) trait Connect: Send + Sync {
@@ -119,12 +129,16 @@ impl TlsConnect {
 impl Connect for TlsConnect {
     fn connect(&self) -> Connecting {
         let (address, name, limits) = (self.address, self.name.clone(), self.limits.clone());
-        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let config = Arc::clone(&self.config);
         Box::pin(async move {
             let deadline = now() + limits.connect;
-            let stream = dial(address, deadline, limits.write).await?;
-            let stream = handshake(address, &connector, name, stream, deadline).await?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            let mut stream = dial(address, deadline, limits.write).await?;
+            let (tls, incoming) = handshake(address, config, name, &mut stream, deadline).await?;
+            Ok(Link {
+                stream: Box::new(stream),
+                tls: Some(Box::new(tls)),
+                incoming,
+            })
         })
     }
 }
@@ -152,21 +166,21 @@ pub async fn observe(
         observer_config(server_name.is_some()).map_err(|error| handshake_error(address, &error))?;
     let name = tls_name(address, server_name.as_ref());
     let patience = deadline.saturating_duration_since(now());
-    let stream = dial(address, deadline, patience).await?;
-    let connector = TlsConnector::from(Arc::new(config));
-    let mut stream = handshake(address, &connector, name, stream, deadline).await?;
-    let session = stream.get_ref().1;
+    let mut stream = dial(address, deadline, patience).await?;
+    let shaken = handshake(address, Arc::new(config), name, &mut stream, deadline).await;
+    let (mut session, _) = shaken?;
     let observed = Observed {
-        certificates: session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.clone().into_owned())
-            .collect(),
-        version: session.protocol_version(),
+        certificates: session.peer_certificates().unwrap_or_default().to_vec(),
+        version: session.version(),
     };
     // A polite goodbye, but nobody waits for it to arrive.
-    let _ = timeout_at(deadline.into(), stream.shutdown()).await;
+    let mut farewell = Vec::new();
+    session.close(&mut farewell);
+    let _ = timeout_at(deadline.into(), async {
+        stream.write_all(&farewell).await?;
+        stream.shutdown().await
+    })
+    .await;
     Ok(observed)
 }
 
@@ -222,31 +236,65 @@ async fn connect_soon(address: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
+/// Shakes hands; what came behind the handshake is given back too.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     address: SocketAddr,
-    connector: &TlsConnector,
+    config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    stream: S,
+    stream: &mut S,
     deadline: Instant,
-) -> Result<tokio_rustls::client::TlsStream<S>, ConnectError> {
-    timeout_at(deadline.into(), connector.connect(name, stream))
+) -> Result<(ClientSession, Vec<u8>), ConnectError> {
+    timeout_at(deadline.into(), shake_hands(config, name, stream))
         .await
         .map_err(|_| ConnectError::TimedOut {
             address,
             stage: ConnectStage::Tls,
         })?
-        .map_err(|error| {
-            let tls = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            match tls {
-                Some(tls) => handshake_error(address, tls),
-                None => ConnectError::Handshake {
-                    address,
-                    reason: error.to_string(),
-                },
-            }
+        .map_err(|failure| match failure {
+            Unshaken::Tls(TlsFailure::Tls(error)) => handshake_error(address, &error),
+            other => ConnectError::Handshake {
+                address,
+                reason: other.to_string(),
+            },
         })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unshaken {
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+    #[error("{0}")]
+    Stream(#[from] io::Error),
+    #[error("the server hung up")]
+    HungUp,
+}
+
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: &mut S,
+) -> Result<(ClientSession, Vec<u8>), Unshaken> {
+    let mut session = ClientSession::new(config, name)?;
+    let (mut incoming, mut plain, mut outgoing) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        let outcome = session.advance(&mut incoming, &mut plain, &mut outgoing);
+        if !outgoing.is_empty() {
+            // After a failure this is the alert, which may go unheard.
+            let sent = stream.write_all(&outgoing).await;
+            outgoing.clear();
+            if outcome.is_ok() {
+                sent?;
+            }
+        }
+        incoming.drain(..outcome?.taken);
+        if !session.is_handshaking() {
+            return Ok((session, incoming));
+        }
+        incoming.reserve(READ_BYTES);
+        if stream.read_buf(&mut incoming).await? == 0 {
+            return Err(Unshaken::HungUp);
+        }
+    }
 }
 
 fn handshake_error(address: SocketAddr, error: &rustls::Error) -> ConnectError {

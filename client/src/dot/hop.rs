@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{self, Edns, View, WireError};
+use crate::wire::{self, Edns, EdnsView, MAX_MESSAGE_BYTES, View, WireError};
 
 use super::DotError;
 
@@ -12,6 +12,15 @@ const KEEPALIVE_OPTION: u16 = 11;
 /// The unit of edns-tcp-keepalive (RFC 7828 §3.1).
 const KEEPALIVE_UNIT: Duration = Duration::from_millis(100);
 const SERVFAIL: u8 = 2;
+const OPT: u16 = 41;
+/// Owner, type, class, TTL and length of an OPT record; its TTL and its length in it; code and
+/// length of an option.
+const OPT_FIXED_BYTES: usize = 11;
+const OPT_TTL: usize = 5;
+const OPT_LENGTH: usize = 9;
+const OPTION_FIXED_BYTES: usize = 4;
+const ADDITIONALS: usize = 10;
+const DNSSEC_OK: u32 = 0x8000;
 
 /// A question as it is sent, and how to undo what was done to it.
 #[derive(Debug)]
@@ -29,31 +38,24 @@ pub(super) struct Inbound {
     pub(super) keepalive: Option<Duration>,
 }
 
+/// The same, of an answer that was changed where it stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Restored {
+    /// How many bytes are left of it.
+    pub(super) length: usize,
+    /// How long the server keeps an idle connection, where it said so.
+    pub(super) keepalive: Option<Duration>,
+}
+
 impl Outbound {
     /// Makes `query` ready for an encrypted hop: padded, asking for keepalive.
     pub(super) fn new(query: &[u8], padding: usize) -> Result<Self, DotError> {
-        let view = View::parse(query).map_err(DotError::NotAQuery)?;
-        if view.is_response() || view.question().is_none() {
-            return Err(DotError::NoQuestion);
-        }
-        let asked = view.edns().map_err(DotError::NotAQuery)?;
-        let mut edns = asked.map_or_else(|| Edns::plain(false), |asked| asked.to_edns());
-        edns.payload_size = wire::MAX_PAYLOAD_SIZE;
-        edns.options.retain(|(code, _)| !is_hop_by_hop(*code));
-        edns.options.push((KEEPALIVE_OPTION, Vec::new()));
-        let message = match wire::with_edns(query, Some(&edns)) {
-            Ok(mut message) => {
-                wire::pad(&mut message, padding).map_err(DotError::NotAQuery)?;
-                message
-            }
-            // Signed by the asker (TSIG): it goes as it is or not at all.
-            Err(WireError::Signed) => query.to_vec(),
-            Err(error) => return Err(DotError::NotAQuery(error)),
-        };
+        let mut message = Vec::new();
+        let (asked_id, asked_with_edns) = push_outbound(query, padding, &mut message)?;
         Ok(Self {
             message,
-            asked_id: view.id(),
-            asked_with_edns: asked.is_some(),
+            asked_id,
+            asked_with_edns,
         })
     }
 
@@ -64,33 +66,202 @@ impl Outbound {
 
     /// Gives `answer` the asker's id and takes off what was for this hop.
     pub(super) fn restore(&self, mut answer: Vec<u8>) -> Result<Inbound, WireError> {
-        wire::set_id(&mut answer, self.asked_id);
-        let view = View::parse(&answer)?;
-        let edns = view.edns()?;
-        let keepalive = edns.and_then(|edns| keepalive(edns.option(KEEPALIVE_OPTION)?));
-        let message = match edns {
-            None => answer,
-            Some(edns) if self.asked_with_edns => {
-                if edns.options().any(|(code, _)| is_hop_by_hop(code)) {
-                    let mut kept = edns.to_edns();
-                    kept.options.retain(|(code, _)| !is_hop_by_hop(*code));
-                    unless_signed(&answer, Some(&kept))?
-                } else {
-                    answer
-                }
-            }
-            Some(edns) => {
-                let extended = edns.extended_rcode != 0;
-                let mut bare = unless_signed(&answer, None)?;
-                // Twelve bits of response code do not fit without OPT (RFC 6891 §6.1.3).
-                if extended && let Some(byte) = bare.get_mut(3) {
-                    *byte = *byte & 0xF0 | SERVFAIL;
-                }
-                bare
-            }
-        };
-        Ok(Inbound { message, keepalive })
+        let restored = restore(self.asked_id, self.asked_with_edns, &mut answer)?;
+        answer.truncate(restored.length);
+        Ok(Inbound {
+            message: answer,
+            keepalive: restored.keepalive,
+        })
     }
+}
+
+/// Appends `query` to `into` as it goes over an encrypted hop: padded, asking for keepalive. Tells
+/// its id, and whether it came with EDNS. Appends nothing when it fails; allocates nothing where
+/// `into` has room and the OPT record, if there is one, stands last.
+pub(super) fn push_outbound(
+    query: &[u8],
+    padding: usize,
+    into: &mut Vec<u8>,
+) -> Result<(u16, bool), DotError> {
+    let view = View::parse(query).map_err(DotError::NotAQuery)?;
+    if view.is_response() || view.question().is_none() {
+        return Err(DotError::NoQuestion);
+    }
+    let tail = view.tail().map_err(DotError::NotAQuery)?;
+    let asked = (view.id(), tail.edns.is_some());
+    if tail.signed {
+        // By the asker (TSIG): it goes as it is or not at all.
+        into.extend_from_slice(query);
+    } else if tail.is_plain() {
+        let (body, _) = query.split_at(tail.opt.start);
+        push_padded(body, tail.edns.as_ref(), padding, into).map_err(DotError::NotAQuery)?;
+    } else {
+        let message = rebuilt(query, tail.edns.as_ref(), padding).map_err(DotError::NotAQuery)?;
+        into.extend_from_slice(&message);
+    }
+    Ok(asked)
+}
+
+/// Appends `body`, which ends where the OPT record belongs, and that record.
+fn push_padded(
+    body: &[u8],
+    edns: Option<&EdnsView<'_>>,
+    padding: usize,
+    into: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    let kept = edns.into_iter().flat_map(EdnsView::options);
+    let kept = kept.filter(|(code, _)| !is_hop_by_hop(*code));
+    let kept_bytes: usize = kept
+        .clone()
+        .map(|(_, content)| OPTION_FIXED_BYTES + content.len())
+        .sum();
+    let options = kept_bytes + 2 * OPTION_FIXED_BYTES;
+    let unpadded = body.len() + OPT_FIXED_BYTES + options;
+    let target = unpadded
+        .checked_next_multiple_of(padding.max(1))
+        .unwrap_or(unpadded)
+        .min(MAX_MESSAGE_BYTES);
+    let zeros = target.checked_sub(unpadded).ok_or(WireError::TooLong)?;
+    let start = into.len();
+    into.extend_from_slice(body);
+    if edns.is_none() {
+        let count = word(body, ADDITIONALS);
+        let more = count.checked_add(1).ok_or(WireError::TooLong);
+        let more = more.inspect_err(|_| into.truncate(start))?;
+        set_word(into, start + ADDITIONALS, more);
+    }
+    let ttl = edns.map_or(0, opt_ttl);
+    into.push(0);
+    push_word(OPT, into);
+    push_word(wire::MAX_PAYLOAD_SIZE, into);
+    into.extend_from_slice(&ttl.to_be_bytes());
+    // No longer than the longest message, and so each fits into 16 bits.
+    push_word((options + zeros) as u16, into);
+    for (code, content) in kept {
+        push_word(code, into);
+        push_word(content.len() as u16, into);
+        into.extend_from_slice(content);
+    }
+    push_word(KEEPALIVE_OPTION, into);
+    push_word(0, into);
+    push_word(wire::PADDING_OPTION, into);
+    push_word(zeros as u16, into);
+    into.resize(start + target, 0);
+    Ok(())
+}
+
+/// The same for a query whose OPT record is followed by others.
+fn rebuilt(
+    query: &[u8],
+    edns: Option<&EdnsView<'_>>,
+    padding: usize,
+) -> Result<Vec<u8>, WireError> {
+    let mut edns = edns.map_or_else(|| Edns::plain(false), EdnsView::to_edns);
+    edns.payload_size = wire::MAX_PAYLOAD_SIZE;
+    edns.options.retain(|(code, _)| !is_hop_by_hop(*code));
+    edns.options.push((KEEPALIVE_OPTION, Vec::new()));
+    let mut message = wire::with_edns(query, Some(&edns))?;
+    wire::pad(&mut message, padding)?;
+    Ok(message)
+}
+
+/// Gives `answer` the asker's id and takes off, where it stands, what was for this hop. Allocates
+/// nothing where the OPT record, if there is one, stands last. On an error only the id was changed.
+pub(super) fn restore(
+    asked_id: u16,
+    asked_with_edns: bool,
+    answer: &mut [u8],
+) -> Result<Restored, WireError> {
+    wire::set_id(answer, asked_id);
+    let whole = answer.len();
+    let view = View::parse(answer)?;
+    let tail = view.tail()?;
+    let Some(edns) = tail.edns else {
+        let (length, keepalive) = (whole, None);
+        return Ok(Restored { length, keepalive });
+    };
+    let keepalive = edns.option(KEEPALIVE_OPTION).and_then(keepalive);
+    let in_place = tail.is_plain();
+    let (opt, additionals) = (tail.opt.clone(), view.counts().additionals);
+    let length = if asked_with_edns {
+        if !edns.options().any(|(code, _)| is_hop_by_hop(code)) {
+            whole
+        } else if in_place {
+            let ttl = opt_ttl(&edns);
+            without_hop_options_in_place(answer, opt.start, opt.end, ttl)
+        } else {
+            let mut kept = edns.to_edns();
+            kept.options.retain(|(code, _)| !is_hop_by_hop(*code));
+            let kept = unless_signed(answer, Some(&kept))?;
+            replace(answer, &kept)
+        }
+    } else {
+        let extended = edns.extended_rcode != 0;
+        let length = if in_place {
+            set_word(answer, ADDITIONALS, additionals.saturating_sub(1));
+            opt.start
+        } else {
+            let bare = unless_signed(answer, None)?;
+            replace(answer, &bare)
+        };
+        // Twelve bits of response code do not fit without OPT (RFC 6891 §6.1.3).
+        if extended && let Some(byte) = answer.get_mut(3) {
+            *byte = *byte & 0xF0 | SERVFAIL;
+        }
+        length
+    };
+    Ok(Restored { length, keepalive })
+}
+
+/// Moves the options that stay together; the new end of the message.
+fn without_hop_options_in_place(answer: &mut [u8], start: usize, end: usize, ttl: u32) -> usize {
+    if let Some(slot) = answer.get_mut(start + OPT_TTL..start + OPT_LENGTH) {
+        slot.copy_from_slice(&ttl.to_be_bytes());
+    }
+    let first = start + OPT_FIXED_BYTES;
+    let (mut from, mut to) = (first, first);
+    while from + OPTION_FIXED_BYTES <= end {
+        let (code, length) = (word(answer, from), word(answer, from + 2));
+        let next = from + OPTION_FIXED_BYTES + usize::from(length);
+        if !is_hop_by_hop(code) {
+            answer.copy_within(from..next.min(end), to);
+            to += next.min(end) - from;
+        }
+        from = next;
+    }
+    set_word(answer, start + OPT_LENGTH, (to - first) as u16);
+    to
+}
+
+/// What is left of a message when something was taken out is never longer than it was.
+fn replace(answer: &mut [u8], by: &[u8]) -> usize {
+    let length = by.len().min(answer.len());
+    let (front, by) = (answer.get_mut(..length), by.get(..length));
+    if let (Some(front), Some(by)) = (front, by) {
+        front.copy_from_slice(by);
+    }
+    length
+}
+
+/// As it is made anew: version 0, and no flag but DO.
+fn opt_ttl(edns: &EdnsView<'_>) -> u32 {
+    let flags = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
+    u32::from(edns.extended_rcode) << 24 | flags
+}
+
+fn word(message: &[u8], at: usize) -> u16 {
+    let bytes = message.get(at..at + 2).and_then(<[u8]>::first_chunk);
+    bytes.copied().map_or(0, u16::from_be_bytes)
+}
+
+fn set_word(message: &mut [u8], at: usize, value: u16) {
+    if let Some(slot) = message.get_mut(at..at + 2) {
+        slot.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn push_word(value: u16, into: &mut Vec<u8>) {
+    into.extend_from_slice(&value.to_be_bytes());
 }
 
 /// `message` without what belongs to one hop only, for a hop in cleartext; untouched where there is

@@ -1,12 +1,15 @@
 //! DNS over TLS to one server whose identity is already known (RFC 7858, RFC 7766).
 //!
 //! ```text
-//!  ask ─┐                      ┌─ writer: many questions, one write
-//!  ask ─┼─ DotPool ─ Connection┤
-//!  ask ─┘   │  │               └─ reader: answers by id and question
-//!           │  └ Connection (the one before, until its last answer came)
-//!           └ one connect for all who wait, with a pause after each failure
+//!  ask ──┐                       many questions: one record, one write
+//!  ask ──┼─ DotPool ─ Connection ─ Mux* ─ driver ─ TLS
+//!  Lane ─┘   │  │                answers by id and question
+//!            │  └ Connection (the one before, until its last answer came)
+//!            └ one connect for all who wait, with a pause after each failure
 //! ```
+//!
+//! [`DotPool::ask`] does whatever it takes. A [`Lane`] is the same connection for questions in datagrams that need
+//! nothing but an answer, without a task or an allocation of their own; when more is needed they become tasks.
 //!
 //! A server that cannot be connected to costs the first questions some patience and the others
 //! none: they fail at once, while connecting goes on behind them. A question is asked at the most twice: again when its connection ends before the answer, or on
@@ -16,8 +19,11 @@
 mod backoff;
 mod connect;
 mod connection;
+mod driver;
+mod express;
 mod hop;
 mod in_flight;
+mod mux;
 mod pool;
 mod proof;
 
@@ -28,6 +34,7 @@ use rustls_pki_types::ServerName;
 
 pub use connect::{ConnectError, ConnectStage, Observed, observe};
 pub use connection::Ended;
+pub use express::{Lane, Patron, Pursuit, Unanswered};
 pub use hop::without_hop_options;
 pub use pool::{DotPool, PoolStatus};
 pub use proof::{PeerProof, spki_sha256};

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::backoff::{Backoff, SleepWatch};
 use super::connect::{Connect, TlsConnect, now};
 use super::connection::{Connection, Counters, Ended, Ticket, count};
+use super::express::{Lane, Patron};
 use super::hop::Outbound;
 use super::{ConnectError, DotError, DotLimits, Endpoint};
 
@@ -24,11 +25,11 @@ pub struct DotPool {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     address: std::net::SocketAddr,
     connector: Box<dyn Connect>,
     limits: DotLimits,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     state: Mutex<State>,
     counters: Arc<Counters>,
 }
@@ -58,6 +59,17 @@ struct State {
 }
 
 impl State {
+    /// A server that answered is as good as one that never failed.
+    fn note_answers(&mut self) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.take_answered())
+        {
+            self.backoff.reset();
+        }
+    }
+
     /// Whether the server fell silent here before it could not be connected to any more.
     fn is_given_up(&self, connection: &Connection) -> bool {
         self.failing_since
@@ -131,7 +143,9 @@ impl DotPool {
             inner: Arc::new(Inner {
                 address,
                 connector,
-                turns: Semaphore::new(limits.in_flight.clamp(1, usize::from(u16::MAX))),
+                turns: Arc::new(Semaphore::new(
+                    limits.in_flight.clamp(1, usize::from(u16::MAX)),
+                )),
                 limits,
                 state: Mutex::new(State {
                     current: None,
@@ -165,15 +179,20 @@ impl DotPool {
                 limit: inner.limits.in_flight,
             });
         };
-        timeout_at(deadline.into(), inner.converse(&outbound))
-            .await
-            .unwrap_or_else(|_| {
-                count(&inner.counters.expired);
-                Err(DotError::Deadline {
-                    address: inner.address,
-                    connect: inner.lock().last_failure.clone(),
-                })
-            })
+        inner.in_time(deadline, inner.converse(&outbound)).await
+    }
+
+    /// The connection as it is now, for questions of `patron` that need nothing but an answer; none while it takes more
+    /// than that to ask. [`DotPool::ask`] does what it takes.
+    #[must_use]
+    pub fn lane(&self, patron: Arc<dyn Patron>) -> Option<Lane> {
+        self.inner.lock().last_asked = now();
+        match self.inner.next_step(None) {
+            (Step::Use(connection), _) => {
+                Some(Lane::new(Arc::clone(&self.inner), connection, patron))
+            }
+            _ => None,
+        }
     }
 
     /// Makes a connection now, so that the first question finds one.
@@ -237,9 +256,43 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn padding(&self) -> usize {
+        self.limits.padding
+    }
+
+    /// A place among the questions in flight, if one is free.
+    pub(super) fn try_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).try_acquire_owned().ok()
+    }
+
+    pub(super) async fn in_time(
+        &self,
+        deadline: Instant,
+        answer: impl Future<Output = Result<Vec<u8>, DotError>>,
+    ) -> Result<Vec<u8>, DotError> {
+        timeout_at(deadline.into(), answer)
+            .await
+            .unwrap_or_else(|_| {
+                count(&self.counters.expired);
+                Err(DotError::Deadline {
+                    address: self.address,
+                    connect: self.lock().last_failure.clone(),
+                })
+            })
+    }
+
     /// Asks once, and once more if need be.
     async fn converse(self: &Arc<Self>, outbound: &Outbound) -> Result<Vec<u8>, DotError> {
-        let mut first = self.send(None, outbound).await?;
+        let first = self.send(None, outbound).await?;
+        self.follow(first, outbound).await
+    }
+
+    /// Waits for the answer of a question that was asked once, and asks once more if need be.
+    pub(super) async fn follow(
+        self: &Arc<Self>,
+        mut first: Ticket,
+        outbound: &Outbound,
+    ) -> Result<Vec<u8>, DotError> {
         let serial = first.connection.serial;
         let overdue = first.overdue(self.limits.hedge_after);
         let hurried = tokio::select! {
@@ -292,12 +345,7 @@ impl Inner {
                 address: self.address,
                 reason,
             })?;
-        self.lock().backoff.reset();
-        if let Some(keepalive) = inbound.keepalive {
-            ticket
-                .connection
-                .keep_alive(keepalive, self.limits.idle_max);
-        }
+        ticket.connection.on_answer(inbound.keepalive);
         Ok(inbound.message)
     }
 
@@ -384,6 +432,7 @@ impl Inner {
 
     /// Starts to connect, unless that is under way or too soon.
     fn connect_or_wait(self: &Arc<Self>, mut state: MutexGuard<'_, State>, now: Instant) -> Step {
+        state.note_answers();
         if let Some(current) = state.current.take_if(|current| !current.is_open())
             && !current.was_heard()
         {
@@ -426,21 +475,21 @@ impl Inner {
         let mut state = self.lock();
         state.connecting = None;
         let outcome = match connected {
-            Ok(stream) => {
+            Ok(link) => {
                 count(&self.counters.connects);
                 state.backoff.on_connected();
                 state.last_failure = None;
                 state.failing_since = None;
                 state.next_serial += 1;
                 let counters = Arc::clone(&self.counters);
-                let connection =
-                    Connection::start(state.next_serial, stream, &self.limits, counters);
+                let connection = Connection::start(state.next_serial, link, &self.limits, counters);
                 // The one before lives on in the tickets of its questions, and ends with them.
                 state.current = Some(Arc::clone(&connection));
                 Ok(connection)
             }
             Err(error) => {
                 count(&self.counters.connect_failures);
+                state.note_answers();
                 state.backoff.on_failure(now());
                 state.last_failure = Some(error.clone());
                 state.failing_since.get_or_insert(started);

@@ -20,6 +20,7 @@ pub use limits::{StubCounters, StubCounts, StubLimits};
 pub use sockets::{BindError, Sockets};
 
 use crate::config::Askers;
+use crate::dot::Lane;
 
 /// An answer on its way.
 pub type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -30,6 +31,12 @@ pub trait Answer: Send + Sync + 'static {
     /// under the question's id. EDNS options that are between two neighbours are left to the
     /// caller.
     fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering;
+
+    /// The short way for sound questions in datagrams, where there is one now. It is taken anew for each batch of
+    /// them, and what it does not take is for [`Answer::answer`].
+    fn lane(self: Arc<Self>) -> Option<Lane> {
+        None
+    }
 }
 
 /// The listeners, at work until they are drained or dropped.
@@ -94,7 +101,7 @@ impl Stub {
         });
         let mut tasks = JoinSet::new();
         for socket in sockets.udp {
-            let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
+            let socket = tokio::net::UdpSocket::from_std(socket)?;
             tasks.spawn(udp::serve(socket, Arc::clone(&shared)));
         }
         for listener in sockets.tcp {

@@ -60,31 +60,14 @@ impl Discovery {
 
     /// The pool for the identity that is expected; none when nobody is.
     pub(super) fn pool(&self) -> Option<Arc<DotPool>> {
+        self.lock().pool()
+    }
+
+    /// The same, if questions go over TLS now and to nowhere else.
+    pub(super) fn pool_of_strict_session(&self) -> Option<Arc<DotPool>> {
         let mut inner = self.lock();
-        let server = inner.session.server();
-        let identity = inner.session.identity()?;
-        let key = (
-            on_link_of(server, identity.endpoint),
-            identity.name.clone(),
-            identity.tlsa.clone(),
-        );
-        if let Some((made_for, pool)) = &inner.pool
-            && *made_for == key
-        {
-            return Some(Arc::clone(pool));
-        }
-        let endpoint = Endpoint {
-            address: key.0,
-            server_name: None,
-            proof: PeerProof::Dane {
-                name: key.1.clone(),
-                tlsa: key.2.clone(),
-            },
-        };
-        // Fails for proofs by chain alone, which this is not.
-        let pool = Arc::new(DotPool::new(&endpoint, DotLimits::default()).ok()?);
-        inner.pool = Some((key, Arc::clone(&pool)));
-        Some(pool)
+        let route = inner.session.route(now(), UnixTime::now());
+        (route == Route::Encrypted).then(|| inner.pool())?
     }
 
     /// What a walk to the known resolver goes over.
@@ -173,6 +156,32 @@ impl Discovery {
         }
         let session = &mut self.lock().session;
         session.learn(now(), UnixTime::now(), identity, outcome);
+    }
+}
+
+impl Inner {
+    fn pool(&mut self) -> Option<Arc<DotPool>> {
+        let server = self.session.server();
+        let identity = self.session.identity()?;
+        let address = on_link_of(server, identity.endpoint);
+        if let Some(((made_for, name, tlsa), pool)) = &self.pool
+            && (made_for, name, tlsa) == (&address, &identity.name, &identity.tlsa)
+        {
+            return Some(Arc::clone(pool));
+        }
+        let key = (address, identity.name.clone(), identity.tlsa.clone());
+        let endpoint = Endpoint {
+            address: key.0,
+            server_name: None,
+            proof: PeerProof::Dane {
+                name: key.1.clone(),
+                tlsa: key.2.clone(),
+            },
+        };
+        // Fails for proofs by chain alone, which this is not.
+        let pool = Arc::new(DotPool::new(&endpoint, DotLimits::default()).ok()?);
+        self.pool = Some((key, Arc::clone(&pool)));
+        Some(pool)
     }
 }
 

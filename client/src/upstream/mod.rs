@@ -17,7 +17,9 @@ use zzdot_zonegen::name::ResolverName;
 
 use crate::config::LegacyPolicy;
 use crate::discover::WalkPolicy;
-use crate::dot::{DotError, DotLimits, DotPool, Endpoint, without_hop_options};
+use crate::dot::{
+    DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Unanswered, without_hop_options,
+};
 use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
 use crate::session::{Advice, Failure, Route, Session, failure_of};
 use crate::store::Store;
@@ -172,15 +174,20 @@ impl Upstream {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// `begun` is the question itself, where it was sent over TLS already.
     async fn resolve(
         self: &Arc<Self>,
         query: &[u8],
         deadline: Instant,
+        mut begun: Option<Pursuit>,
     ) -> Result<Vec<u8>, Failure> {
         let discovery = match &self.kind {
             Kind::Discovered(discovery) => discovery,
             Kind::Fixed { pool, .. } => {
-                let answer = pool.ask(query, deadline).await;
+                let answer = match begun {
+                    Some(pursuit) => pursuit.answer(query, deadline).await,
+                    None => pool.ask(query, deadline).await,
+                };
                 return self.tally(answer).map_err(|error| failure_of(&error));
             }
         };
@@ -189,7 +196,11 @@ impl Upstream {
         loop {
             // Taken before the look at the session, so that no walk's end is missed.
             let ended = discovery.walks.subscribe();
-            let route = discovery.lock().session.route(now(), UnixTime::now());
+            let route = match &begun {
+                // It was when it was sent.
+                Some(_) => Route::Encrypted,
+                None => discovery.lock().session.route(now(), UnixTime::now()),
+            };
             match route {
                 Route::Fail(failure) => return Err(failure),
                 Route::FailAndWalk(failure) => {
@@ -201,11 +212,12 @@ impl Upstream {
                 Route::Cleartext if discovery.is_bound().await => continue,
                 Route::Cleartext => return self.pass_on(discovery, query, deadline).await,
                 Route::Encrypted => {
-                    let Some(pool) = discovery.pool() else {
+                    let answer = match (begun.take(), discovery.pool()) {
+                        (Some(pursuit), _) => pursuit.answer(query, deadline).await,
+                        (None, Some(pool)) => pool.ask(query, deadline).await,
                         // Forgotten this very moment.
-                        return Err(slow(discovery.server()));
+                        (None, None) => return Err(slow(discovery.server())),
                     };
-                    let answer = pool.ask(query, deadline).await;
                     let error = match self.tally(answer) {
                         Ok(answer) => {
                             discovery.lock().session.on_tls_answer();
@@ -309,26 +321,68 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    async fn answer_in_time(
+        self: Arc<Self>,
+        query: Vec<u8>,
+        asked_at: Instant,
+        begun: Option<Pursuit>,
+    ) -> Vec<u8> {
+        let deadline = asked_at + self.query_budget;
+        match self.resolve(&query, deadline, begun).await {
+            Ok(mut answer) => {
+                // Askers may check the letter case of the question that comes back.
+                if let Some(asked) = View::parse(&query).ok().and_then(|view| view.question()) {
+                    wire::restore_case(&mut answer, &asked);
+                }
+                answer
+            }
+            Err(failure) => {
+                *self.failures().entry(failure.name()).or_default() += 1;
+                let (code, text) = failure.ede();
+                tracing::debug!("not answered: {text}");
+                wire::error_reply(&query, SERVFAIL, Some((code, &text))).unwrap_or_default()
+            }
+        }
+    }
+}
+
 impl Answer for Upstream {
     fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering {
-        Box::pin(async move {
-            let deadline = now() + self.query_budget;
-            match self.resolve(&query, deadline).await {
-                Ok(mut answer) => {
-                    // Askers may check the letter case of the question that comes back.
-                    if let Some(asked) = View::parse(&query).ok().and_then(|view| view.question()) {
-                        wire::restore_case(&mut answer, &asked);
-                    }
-                    answer
-                }
-                Err(failure) => {
-                    *self.failures().entry(failure.name()).or_default() += 1;
-                    let (code, text) = failure.ede();
-                    tracing::debug!("not answered: {text}");
-                    wire::error_reply(&query, SERVFAIL, Some((code, &text))).unwrap_or_default()
-                }
+        Box::pin(self.answer_in_time(query, now(), None))
+    }
+
+    /// There is one while the session is strict, or the proof configured, and there is a connection.
+    fn lane(self: Arc<Self>) -> Option<Lane> {
+        match &self.kind {
+            Kind::Fixed { pool, .. } => pool.lane(Arc::clone(&self) as Arc<dyn Patron>),
+            Kind::Discovered(discovery) => {
+                let pool = discovery.pool_of_strict_session()?;
+                pool.lane(Arc::clone(&self) as Arc<dyn Patron>)
             }
-        })
+        }
+    }
+}
+
+impl Patron for Upstream {
+    fn answered(&self, answers: u64) {
+        self.encrypted.fetch_add(answers, Ordering::Relaxed);
+        if let Kind::Discovered(discovery) = &self.kind {
+            discovery.lock().session.on_tls_answer();
+        }
+    }
+
+    fn take_over(self: Arc<Self>, question: Unanswered) {
+        tokio::spawn(async move {
+            let Unanswered {
+                query,
+                asked_at,
+                asker,
+                pursuit,
+            } = question;
+            let answer = self.answer_in_time(query, asked_at, Some(pursuit)).await;
+            asker.reply(&answer).await;
+        });
     }
 }
 

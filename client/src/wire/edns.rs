@@ -1,5 +1,7 @@
 //! The OPT record (RFC 6891): read, put in, taken out, padded.
 
+use std::ops::Range;
+
 use super::name::pointer_target;
 use super::view::{RecordView, Section, View, u16_at};
 use super::{MAX_MESSAGE_BYTES, WireError, rtype};
@@ -81,7 +83,7 @@ pub struct EdnsView<'a> {
 
 impl<'a> EdnsView<'a> {
     /// Code and content of each option in order.
-    pub fn options(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+    pub fn options(&self) -> impl Iterator<Item = (u16, &'a [u8])> + Clone + use<'a> {
         let mut rest = self.options;
         std::iter::from_fn(move || {
             let (code, content, after) = split_option(rest)?;
@@ -118,22 +120,66 @@ impl<'a> View<'a> {
     /// # Errors
     /// A broken record anywhere, or an OPT record that has to be answered FORMERR.
     pub fn edns(&self) -> Result<Option<EdnsView<'a>>, WireError> {
-        let Some(opt) = locate_opt(self)? else {
-            return Ok(None);
-        };
-        let options = opt.data();
-        let mut rest = options;
-        while !rest.is_empty() {
-            let (_, _, after) = split_option(rest).ok_or(WireError::OptionCut)?;
-            rest = after;
-        }
-        Ok(Some(EdnsView {
-            payload_size: opt.class,
-            extended_rcode: (opt.ttl >> 24) as u8,
-            version: (opt.ttl >> 16) as u8,
-            dnssec_ok: opt.ttl & DNSSEC_OK != 0,
-            options,
-        }))
+        locate_opt(self)?.as_ref().map(read_edns).transpose()
+    }
+}
+
+fn read_edns<'a>(opt: &RecordView<'a>) -> Result<EdnsView<'a>, WireError> {
+    let options = opt.data();
+    let mut rest = options;
+    while !rest.is_empty() {
+        let (_, _, after) = split_option(rest).ok_or(WireError::OptionCut)?;
+        rest = after;
+    }
+    Ok(EdnsView {
+        payload_size: opt.class,
+        extended_rcode: (opt.ttl >> 24) as u8,
+        version: (opt.ttl >> 16) as u8,
+        dnssec_ok: opt.ttl & DNSSEC_OK != 0,
+        options,
+    })
+}
+
+/// Whether `record` vouches for the whole `message` (RFC 8945, RFC 2931).
+fn signs_message(message: &[u8], record: &RecordView<'_>) -> bool {
+    record.section == Section::Additional
+        && (record.rtype == rtype::TSIG
+            || record.rtype == rtype::SIG && u16_at(message, record.rdata.start) == Some(0))
+}
+
+/// The end of a message, where whatever a hop adds and takes off stands.
+#[derive(Clone)]
+pub(crate) struct Tail<'a> {
+    /// The OPT record.
+    pub(crate) edns: Option<EdnsView<'a>>,
+    /// Where it stands; empty, at the end of the records, where there is none.
+    pub(crate) opt: Range<usize>,
+    /// Offset of the first byte after the last record.
+    pub(crate) end: usize,
+    /// The message is signed as a whole: nothing may be changed.
+    pub(crate) signed: bool,
+}
+
+impl Tail<'_> {
+    /// Whether no record stands behind the OPT record, or behind where it would be put.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.signed && self.opt.end == self.end
+    }
+}
+
+impl<'a> View<'a> {
+    /// Reads all records once.
+    ///
+    /// # Errors
+    /// As for [`View::edns`].
+    pub(crate) fn tail(&self) -> Result<Tail<'a>, WireError> {
+        let (opt, end, signed) = survey(self)?;
+        Ok(Tail {
+            edns: opt.as_ref().map(read_edns).transpose()?,
+            opt: opt.map_or(end..end, |opt| opt.start..opt.end()),
+            end,
+            signed,
+        })
     }
 }
 
@@ -180,9 +226,16 @@ pub fn pad(message: &mut Vec<u8>, block: usize) -> Result<(), WireError> {
 
 /// The one OPT record, wherever it stands in the additional section.
 pub(super) fn locate_opt<'a>(view: &View<'a>) -> Result<Option<RecordView<'a>>, WireError> {
-    let mut found = None;
+    survey(view).map(|(opt, ..)| opt)
+}
+
+/// The OPT record, where the last record ends, and whether one vouches for the message.
+fn survey<'a>(view: &View<'a>) -> Result<(Option<RecordView<'a>>, usize, bool), WireError> {
+    let (mut found, mut end, mut signed) = (None, view.records_start(), false);
     for record in view.records() {
         let record = record?;
+        end = record.end();
+        signed |= signs_message(view.bytes(), &record);
         if record.rtype != rtype::OPT {
             continue;
         }
@@ -197,7 +250,7 @@ pub(super) fn locate_opt<'a>(view: &View<'a>) -> Result<Option<RecordView<'a>>, 
         }
         found = Some(record);
     }
-    Ok(found)
+    Ok((found, end, signed))
 }
 
 /// The message without its OPT record and without bytes after the last record.
@@ -209,9 +262,7 @@ fn without_opt(message: &[u8]) -> Result<Vec<u8>, WireError> {
     for record in view.records() {
         let record = record?;
         end = record.end();
-        let signs_message = record.rtype == rtype::TSIG
-            || record.rtype == rtype::SIG && u16_at(message, record.rdata.start) == Some(0);
-        if signs_message && record.section == Section::Additional {
+        if signs_message(message, &record) {
             return Err(WireError::Signed);
         }
         if opt.as_ref().is_some_and(|opt| record.start >= opt.end()) {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::connect::{Connect, Connecting, Stream, now};
+use super::super::connect::{Connect, Connecting, Link, now};
 use super::super::{ConnectError, ConnectStage, DotError, DotLimits, DotPool};
 use crate::framing::{FrameReader, push_frame};
 use crate::wire::{self, Edns, QuestionFlags, View, question};
@@ -46,7 +46,11 @@ impl Connect for FakeConnect {
                 Fate::Accept => {
                     let (ours, theirs) = tokio::io::duplex(1 << 20);
                     let _ = accepted.send(theirs);
-                    Ok(Box::new(ours) as Box<dyn Stream>)
+                    Ok(Link {
+                        stream: Box::new(ours),
+                        tls: None,
+                        incoming: Vec::new(),
+                    })
                 }
                 Fate::Refuse => Err(ConnectError::Tcp {
                     address,

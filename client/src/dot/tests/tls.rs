@@ -10,7 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 use super::super::connect::{ConnectError, handshake, now};
 use super::super::proof::{PeerProof, client_config, spki_sha256};
@@ -63,7 +63,7 @@ async fn meet(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(serve));
     server.alpn_protocols = vec![b"dot".to_vec()];
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
     let serving = tokio::spawn(async move {
         let _ = TlsAcceptor::from(Arc::new(server)).accept(theirs).await;
     });
@@ -71,11 +71,11 @@ async fn meet(
         Some(name) => ServerName::try_from(name.to_owned()).unwrap(),
         None => ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
     };
-    let connector = TlsConnector::from(Arc::new(client_config(proof, sni.is_some()).unwrap()));
+    let config = Arc::new(client_config(proof, sni.is_some()).unwrap());
     let deadline = now() + Duration::from_secs(20);
-    let outcome = handshake(address(), &connector, name, ours, deadline).await;
-    if let Ok(stream) = &outcome {
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"dot"[..]));
+    let outcome = handshake(address(), config, name, &mut ours, deadline).await;
+    if let Ok((session, _)) = &outcome {
+        assert_eq!(session.alpn(), Some(&b"dot"[..]));
     }
     serving.await.unwrap();
     (outcome.map(drop), heard.recv().await.unwrap())
@@ -223,22 +223,30 @@ async fn both_proofs_are_needed_where_both_are_asked_for() {
 #[tokio::test]
 async fn what_is_not_tls_is_a_failed_handshake_and_silence_a_late_one() {
     let host = host(&["a.zz"], |_| {});
-    let connector = TlsConnector::from(Arc::new(client_config(&pinned(&host), false).unwrap()));
+    let config = Arc::new(client_config(&pinned(&host), false).unwrap());
     let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
-    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
     theirs
         .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         .await
         .unwrap();
     let later = now() + Duration::from_secs(20);
-    let error = handshake(address(), &connector, name.clone(), ours, later)
-        .await
-        .unwrap_err();
+    let error = handshake(
+        address(),
+        Arc::clone(&config),
+        name.clone(),
+        &mut ours,
+        later,
+    )
+    .await
+    .map(drop)
+    .unwrap_err();
     assert!(matches!(error, ConnectError::Handshake { .. }), "{error}");
-    let (ours, _theirs) = tokio::io::duplex(1 << 16);
+    let (mut ours, _theirs) = tokio::io::duplex(1 << 16);
     let soon = now() + Duration::from_millis(50);
-    let error = handshake(address(), &connector, name, ours, soon)
+    let error = handshake(address(), config, name, &mut ours, soon)
         .await
+        .map(drop)
         .unwrap_err();
     assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
 }

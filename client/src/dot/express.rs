@@ -1,0 +1,132 @@
+//! The short way for questions that need nothing but an answer: from a datagram onto a connection that is there, and the
+//! answer back into a datagram, without a task or an allocation of their own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::DotError;
+use super::connect::now;
+use super::connection::{Connection, Express, Held, Ticket};
+use super::hop::Outbound;
+use super::mux::Stranded;
+use super::pool::Inner;
+use crate::datagrams::Asker;
+
+/// Who answers for the questions of a [`Lane`].
+pub trait Patron: Send + Sync {
+    /// So many answers are on their way.
+    fn answered(&self, answers: u64);
+
+    /// Patience alone does not answer this question: look after it in a task. Called within a tokio runtime.
+    fn take_over(self: Arc<Self>, question: Unanswered);
+}
+
+/// A connection that questions can leave by now. They leave together when it is dropped.
+pub struct Lane {
+    pool: Arc<Inner>,
+    connection: Arc<Connection>,
+    patron: Arc<dyn Patron>,
+    now: Instant,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("connection", &self.connection.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    pub(super) fn new(
+        pool: Arc<Inner>,
+        connection: Arc<Connection>,
+        patron: Arc<dyn Patron>,
+    ) -> Self {
+        Self {
+            pool,
+            connection,
+            patron,
+            now: now(),
+        }
+    }
+
+    /// Asks `query` for `asker`.
+    ///
+    /// # Errors
+    /// Gives the asker back where that cannot be: no turn, no room, no question.
+    pub fn ask(&self, query: &[u8], asker: Asker) -> Result<(), Asker> {
+        let Some(turn) = self.pool.try_turn() else {
+            return Err(asker);
+        };
+        let held = Held {
+            patron: Arc::clone(&self.patron),
+            pool: Arc::clone(&self.pool),
+            connection: Arc::clone(&self.connection),
+            turn,
+        };
+        let express = Express { asker, held };
+        self.connection
+            .send_express(self.now, query, express)
+            .map_err(|express| express.asker)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.connection.hurry();
+    }
+}
+
+/// A question that was sent by a [`Lane`], and what is left to do for it.
+pub struct Unanswered {
+    /// The question as it was asked.
+    pub query: Vec<u8>,
+    /// When it was.
+    pub asked_at: Instant,
+    /// Who asked.
+    pub asker: Asker,
+    /// What may still answer it.
+    pub pursuit: Pursuit,
+}
+
+/// A question under way.
+pub struct Pursuit {
+    pool: Arc<Inner>,
+    ticket: Ticket,
+    _turn: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Pursuit {
+    /// The answer to `query`: the one under way, or that of another try, as for any question of the pool.
+    ///
+    /// # Errors
+    /// [`DotError`]; never later than `deadline`.
+    pub async fn answer(self, query: &[u8], deadline: Instant) -> Result<Vec<u8>, DotError> {
+        let outbound = Outbound::new(query, self.pool.padding())?;
+        let answer = self.pool.follow(self.ticket, &outbound);
+        self.pool.in_time(deadline, answer).await
+    }
+}
+
+/// Gives a question to the one who answers for it.
+pub(super) fn hand_over(stranded: Stranded<Express>) {
+    let Express { asker, held } = stranded.express;
+    let ticket = Ticket::new(
+        held.connection,
+        stranded.id,
+        stranded.asked_at,
+        stranded.answer,
+    );
+    held.patron.take_over(Unanswered {
+        query: stranded.query,
+        asked_at: stranded.asked_at,
+        asker,
+        pursuit: Pursuit {
+            pool: held.pool,
+            ticket,
+            _turn: held.turn,
+        },
+    });
+}
