@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{TicketRequest, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
@@ -19,6 +19,12 @@ use crate::tls::provider::provider;
 
 /// Sessions kept for resumption. One server and one connection at a time need few.
 const SESSIONS: usize = 8;
+/// Tickets wanted (RFC 9149): one for the next connection, and one for a second beside it when an answer is overdue.
+/// A resumed session makes up for the one that it used.
+const TICKETS: TicketRequest = TicketRequest {
+    new_session_count: 2,
+    resumption_count: 1,
+};
 
 /// What makes a server the right one.
 #[derive(Clone)]
@@ -108,6 +114,7 @@ pub(super) fn observer_config(sni: bool) -> Result<ClientConfig, Error> {
     let verifier = Arc::new(KeyVerifier::new(&provider, Expect::Anything));
     let mut config = configure(provider, verifier, sni)?;
     config.resumption = rustls::client::Resumption::disabled();
+    config.send_ticket_request = None;
     Ok(config)
 }
 
@@ -125,6 +132,7 @@ fn configure(
     config.enable_sni = sni;
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
+    config.send_ticket_request = Some(TICKETS);
     Ok(config)
 }
 

@@ -2,4 +2,5 @@
 
 mod dial;
 mod pool;
+mod resumption;
 mod tls;
