@@ -96,7 +96,7 @@ impl Acceptor {
             },
             place,
         };
-        let worker = worker::less_busy(shared, self.worker).unwrap_or(self.worker);
+        let worker = worker::less_busy(&shared.seats, self.worker).unwrap_or(self.worker);
         let runtime = &shared.runtimes[worker];
         let Ok(stream) = self.hand_over(stream, worker) else {
             counters.count(Event::StreamBroken);

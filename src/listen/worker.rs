@@ -5,7 +5,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -76,11 +79,11 @@ impl Drop for Idle {
     }
 }
 
-/// The worker that has fewest connections, where `own` has so many more that moving one is worth
-/// it: which worker a connection comes to is the kernel's dice.
-pub(super) fn less_busy(shared: &Shared, own: usize) -> Option<usize> {
-    let load = |worker: usize| shared.seats[worker].load(Ordering::Relaxed);
-    let (least, worker) = (0..shared.seats.len())
+/// The worker that has the fewest connections, where `own` has so many more that moving one is
+/// worth it: to which worker a connection comes is the kernel's dice.
+pub(super) fn less_busy(connections: &[AtomicUsize], own: usize) -> Option<usize> {
+    let load = |worker: usize| connections[worker].load(Ordering::Relaxed);
+    let (least, worker) = (0..connections.len())
         .map(|worker| (load(worker), worker))
         .min()?;
     (load(own) > least + least / 8).then_some(worker)
@@ -95,5 +98,29 @@ async fn over(shared: &Shared) {
         if shared.phase() == Phase::Closed {
             rounds += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_all_come_to_one_worker_are_shared_out() {
+        let connections: Vec<_> = (0..4).map(|_| AtomicUsize::new(0)).collect();
+        for _ in 0..1000 {
+            let worker = less_busy(&connections, 2).unwrap_or(2);
+            connections[worker].fetch_add(1, Ordering::Relaxed);
+        }
+        let loads: Vec<_> = connections
+            .into_iter()
+            .map(AtomicUsize::into_inner)
+            .collect();
+        assert!(
+            loads.iter().all(|load| (200..=300).contains(load)),
+            "{loads:?}"
+        );
+        let even: Vec<_> = (0..3).map(|_| AtomicUsize::new(8)).collect();
+        assert_eq!(less_busy(&even, 1), None, "nothing is moved for nothing");
     }
 }

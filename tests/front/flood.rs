@@ -9,11 +9,15 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-use zzdot::{counters::Event, listen::Limits};
+use zzdot::{
+    counters::Event,
+    listen::{Inherited, Limits},
+};
 use zzdot_zonegen::identity::Identity;
 
 use crate::support::{
-    Client, Running, ask_udp, assert_answers, connect_tls, framed, query, soon, start, typed_query,
+    Client, Running, ask_udp, assert_answers, client_config, connect_tls, framed, query, soon,
+    start, start_workers, typed_query,
 };
 
 const A_MANNER: usize = 500;
@@ -163,4 +167,59 @@ async fn ask_anew(running: &Running, one: &[u8]) -> Vec<u8> {
         }
     }
     panic!("sent away twenty times in a row");
+}
+
+/// The first words of a client that will say no more.
+fn client_hello(identity: &Identity) -> Vec<u8> {
+    let config = Arc::new(client_config(identity));
+    let name = identity.name().to_string().try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(config, name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// Without a queue for handshakes the good client's question comes after all of them.
+#[tokio::test]
+async fn a_flood_of_handshakes_waits_for_who_has_shaken_hands() {
+    const HANDSHAKES: usize = 1000;
+    let limits = Limits {
+        connections_per_address: 2 * HANDSHAKES,
+        handshake: Duration::from_secs(600),
+        ..Limits::default()
+    };
+    let here = vec!["127.0.0.1:0".parse().unwrap()];
+    let running = start_workers(1, here, Inherited::default(), limits);
+    let one = query(1, "x.zz.");
+    let mut old = running.tls().await;
+    old.ask(&one).await;
+    let hello = client_hello(&running.identity);
+    let mut flood = Vec::new();
+    for _ in 0..HANDSHAKES {
+        flood.push(TcpStream::connect(running.dot).await.unwrap());
+    }
+    running
+        .until("every connection", || {
+            running.front.status().connections > HANDSHAKES
+        })
+        .await;
+    for stream in &flood {
+        assert_eq!(stream.try_write(&hello).unwrap(), hello.len());
+    }
+    for _ in 0..3 {
+        old.ask(&one).await;
+    }
+    let mut first = [0];
+    let greeted = |stream: &&TcpStream| stream.try_read(&mut first).is_ok();
+    let before_the_good = flood.iter().filter(greeted).count();
+    assert!(
+        before_the_good < HANDSHAKES / 2,
+        "{before_the_good} handshakes before three questions"
+    );
+    // None of them is forgotten.
+    for stream in flood {
+        let mut read = [0];
+        soon(stream.readable()).await.unwrap();
+        let _ = stream.try_read(&mut read);
+    }
 }

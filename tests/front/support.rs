@@ -141,6 +141,15 @@ pub(crate) fn start_with(
     inherited: Inherited,
     limits: Limits,
 ) -> Running {
+    start_workers(WORKERS, addresses, inherited, limits)
+}
+
+pub(crate) fn start_workers(
+    workers: usize,
+    addresses: Vec<SocketAddr>,
+    inherited: Inherited,
+    limits: Limits,
+) -> Running {
     let identity = identity();
     let tls = server_config(vec![identity.certificate()], identity.tls_key(), tickets()).unwrap();
     let tls = Arc::new(ArcSwap::from_pointee(tls));
@@ -158,7 +167,7 @@ pub(crate) fn start_with(
     let config = FrontConfig {
         dns: addresses.clone(),
         dot: addresses,
-        workers: WORKERS,
+        workers,
         limits,
         tls: Arc::clone(&tls),
         inherited,
