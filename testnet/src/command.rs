@@ -12,6 +12,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
+    bench,
     host::Host,
     products, sandbox,
     story::{self, Failure, STORIES, Scene, Story},
@@ -37,6 +38,14 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// Measures our programs beside their peers, and writes docs/performance.md.
+    Bench(bench::Options),
+    /// The floor of the bench: a server that knows one answer.
+    #[command(hide = true)]
+    NullServer(bench::NullServer),
+    /// The floor of the bench: a stub that passes everything on.
+    #[command(hide = true)]
+    NullStub(bench::NullStub),
     /// Runs a program on a host of the lab around this process. For `run` and `shell` alone.
     #[command(hide = true)]
     Enter {
@@ -79,6 +88,9 @@ pub fn main(arguments: Arguments) -> ExitCode {
             );
             ExitCode::from(3)
         }
+        Task::Bench(options) => bench(&options),
+        Task::NullServer(server) => told(server.run()),
+        Task::NullStub(stub) => told(stub.run()),
         Task::Run { story, keep } if story == "all" => run_all(keep.as_deref()),
         Task::Run { story, keep } => with_story(&story, |story| {
             in_box(keep.as_deref(), story.name, |folder| {
@@ -153,6 +165,40 @@ fn run_all(keep: Option<&Path>) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// In a box, unless there is nothing to measure.
+fn bench(options: &bench::Options) -> ExitCode {
+    if options.measures() {
+        if !sandbox::is_inside() {
+            if let Err(error) = products::ensure_built() {
+                complain(&error.to_string(), None);
+                return ExitCode::from(3);
+            }
+            if let Err(failure) = bench::Options::precede() {
+                complain(&failure.to_string(), None);
+                return ExitCode::from(3);
+            }
+            let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+            complain(&sandbox::enter(&arguments).to_string(), None);
+            return ExitCode::from(3);
+        }
+        if let Err(error) = sandbox::furnish() {
+            complain(&error.to_string(), None);
+            return ExitCode::from(3);
+        }
+    }
+    told(options.run())
+}
+
+fn told(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.to_string(), None);
+            ExitCode::FAILURE
+        }
     }
 }
 

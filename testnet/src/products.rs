@@ -60,11 +60,9 @@ pub fn ensure_built() -> Result<(), ProductsError> {
         command
             .args(["build", "--quiet", "--bins"])
             .args(PRODUCTS.iter().flat_map(|product| ["-p", product]));
-        if own_folder()?
-            .file_name()
-            .is_some_and(|profile| profile == "release")
-        {
-            command.arg("--release");
+        // Those of the profile that this program was built with; its folder is named after it, but for the default one.
+        if let Some(profile) = own_folder()?.file_name().filter(|name| *name != "debug") {
+            command.arg("--profile").arg(profile);
         }
         let status = command
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -24,6 +24,17 @@ const PACKAGED: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
+/// Program and Debian package of the peers that the bench compares ours with.
+const PEERS: &[(&str, &str)] = &[
+    ("dnsdist", "dnsdist"),
+    ("kresd", "knot-resolver"),
+    ("named", "bind9"),
+    ("nice", "coreutils"),
+    ("smartdns", "smartdns"),
+    ("stubby", "stubby"),
+    ("unbound", "unbound"),
+];
+
 /// Where Debian keeps programs; the last ones are not on the `PATH` of everybody.
 const FOLDERS: &[&str] = &[
     "/usr/local/sbin",
@@ -63,7 +74,19 @@ pub fn find(program: &str) -> Result<PathBuf, Missing> {
 /// # Errors
 /// [`Missing`] names all that are not, with one command that installs them.
 pub fn check_all() -> Result<(), Missing> {
-    let missing: Vec<_> = PACKAGED
+    check(PACKAGED)
+}
+
+/// All peers that Debian has are there.
+///
+/// # Errors
+/// [`Missing`] names all that are not, with one command that installs them.
+pub fn check_peers() -> Result<(), Missing> {
+    check(PEERS)
+}
+
+fn check(programs: &[(&str, &str)]) -> Result<(), Missing> {
+    let missing: Vec<_> = programs
         .iter()
         .filter(|(program, _)| find(program).is_err())
         .collect();
@@ -87,6 +110,7 @@ pub fn check_all() -> Result<(), Missing> {
 fn package_of(program: &str) -> &str {
     PACKAGED
         .iter()
+        .chain(PEERS)
         .find(|(name, _)| *name == program)
         .map_or(program, |(_, package)| package)
 }

@@ -26,13 +26,29 @@
 //!
 //! Everything runs in the box of [`crate::sandbox`]: its loopback belongs to the bench alone, and a [`crate::Lab`] can be built in it.
 
+mod cells;
+mod command;
+mod journal;
+mod load;
+mod machine;
+mod memory;
+mod null;
+mod peers;
 mod plan;
+mod plot;
+mod report;
 mod row;
+mod server;
+mod statistics;
+mod stub;
 pub mod usage;
+mod workers;
 
 pub use crate::story::Failure;
+pub use command::Options;
+pub(crate) use null::{NullServer, NullStub};
 pub use plan::{Cpus, Plan};
-pub use row::{Goal, Group, NULL, OURS, Row, Sample, Unit};
+pub use row::{Goal, Group, Measure, NULL, OURS, Row, Sample, Unit};
 
 /// Everything that is measured, in the order of the page.
-pub const GROUPS: &[Group] = &[];
+pub const GROUPS: &[Group] = &[server::GROUP, memory::GROUP, workers::GROUP, stub::GROUP];

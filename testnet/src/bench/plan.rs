@@ -1,6 +1,9 @@
 //! What is to be measured, how long, and where.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -22,10 +25,18 @@ pub struct Plan {
     pub rows: Vec<String>,
     /// The programs that are wanted beside ours and the floor; nothing: all that are installed.
     pub programs: Vec<String>,
+    /// Other builds of ours, each with a name and the folder of its binaries.
+    pub builds: Vec<(String, PathBuf)>,
+    /// More servers, each with a name and its command line.
+    pub servers: Vec<(String, String)>,
+    /// More stubs, likewise.
+    pub stubs: Vec<(String, String)>,
     /// An empty folder for configurations, state and logs.
     pub folder: PathBuf,
     /// Who runs where.
     pub cpus: Cpus,
+    /// When the run began.
+    pub started: Instant,
 }
 
 /// Who runs where. On a machine with one processor both are the same, and nothing measured there means much.
@@ -50,6 +61,11 @@ impl Plan {
         [super::OURS, super::NULL].contains(&name)
             || self.programs.is_empty()
             || self.programs.iter().any(|program| program == name)
+    }
+
+    /// Says, on standard error, how far the run is.
+    pub fn tell(&self, what: &str) {
+        eprintln!("{:6.1} s  {what}", self.started.elapsed().as_secs_f32());
     }
 
     /// The programs in the order of this round: there, and back in the next.
@@ -110,8 +126,12 @@ mod tests {
             smoke: true,
             rows: rows.iter().map(|part| (*part).to_owned()).collect(),
             programs: programs.iter().map(|name| (*name).to_owned()).collect(),
+            builds: Vec::new(),
+            servers: Vec::new(),
+            stubs: Vec::new(),
             folder: PathBuf::new(),
             cpus: Cpus { tested: 0, rest: 0 },
+            started: Instant::now(),
         }
     }
 

@@ -19,8 +19,11 @@ pub struct Group {
     /// What it measures.
     pub rows: &'static [Row],
     /// Sets up, measures every row that the plan wants, and takes down. A row that is not wanted costs no time.
-    pub measure: fn(plan: &Plan, record: &mut dyn FnMut(Sample)) -> Result<(), Failure>,
+    pub measure: Measure,
 }
+
+/// How a group is measured; every sample is handed over at once.
+pub type Measure = fn(plan: &Plan, record: &mut dyn FnMut(Sample)) -> Result<(), Failure>;
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,10 +103,12 @@ impl Sample {
         }
     }
 
-    /// With one more detail.
+    /// With one more detail; what is no number is left out.
     #[must_use]
     pub fn with(mut self, name: &str, value: f64) -> Self {
-        self.details.insert(name.to_owned(), value);
+        if value.is_finite() {
+            self.details.insert(name.to_owned(), value);
+        }
         self
     }
 

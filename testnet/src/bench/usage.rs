@@ -8,7 +8,22 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 /// is long. What is no longer there counts as nothing.
 #[must_use]
 pub fn cpu_time(pid: u32) -> Duration {
-    Duration::from_nanos(tree(pid).into_iter().map(own_cpu_ns).sum())
+    tree(pid)
+        .into_iter()
+        .flat_map(|process| thread_times(process).into_values())
+        .sum()
+}
+
+/// CPU time of each thread of a process, by the thread's number.
+#[must_use]
+pub fn thread_times(pid: u32) -> BTreeMap<u32, Duration> {
+    numbered(Path::new(&format!("/proc/{pid}/task")))
+        .filter_map(|task| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat")).ok()?;
+            let nanoseconds = stat.split_whitespace().next()?.parse().ok()?;
+            Some((task, Duration::from_nanos(nanoseconds)))
+        })
+        .collect()
 }
 
 /// Octets of memory that a process and its descendants have in RAM (VmRSS).
@@ -35,13 +50,6 @@ fn tree(pid: u32) -> Vec<u32> {
         next += 1;
     }
     found
-}
-
-fn own_cpu_ns(pid: u32) -> u64 {
-    numbered(Path::new(&format!("/proc/{pid}/task")))
-        .filter_map(|task| fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat")).ok())
-        .filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok())
-        .sum()
 }
 
 fn own_resident_octets(pid: u32) -> u64 {
