@@ -42,6 +42,8 @@ mod image;
 mod key;
 mod lifetime;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -42,7 +42,9 @@ const NONE: u32 = u32::MAX;
 /// One part of a cache.
 #[derive(Debug)]
 pub(super) struct Shard {
+    /// Octets for entries: what the ghosts leave.
     limit: usize,
+    ghost_places: usize,
     places: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     slots: Vec<Slot>,
     /// The first of the slots that are free.
@@ -87,8 +89,11 @@ struct Queue {
 impl Shard {
     /// An empty one of so many octets.
     pub(super) fn new(limit: usize) -> Self {
+        // Memory that is not touched before the first entry falls out.
+        let ghost_places = (limit / OCTETS_A_GHOST).next_power_of_two();
         Self {
-            limit,
+            limit: limit.saturating_sub(ghost_places * size_of::<u32>()),
+            ghost_places,
             places: HashMap::default(),
             slots: Vec::new(),
             free: NONE,
@@ -236,7 +241,12 @@ impl Shard {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.limit);
+        self.places = HashMap::default();
+        self.slots = Vec::new();
+        self.free = NONE;
+        self.small = Queue::EMPTY;
+        self.large = Queue::EMPTY;
+        self.ghosts = Vec::new();
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -366,8 +376,7 @@ impl Shard {
 
     fn remember_ghost(&mut self, hash: u64) {
         if self.ghosts.is_empty() {
-            let ghosts = (self.limit / OCTETS_A_GHOST).next_power_of_two();
-            self.ghosts = vec![0; ghosts];
+            self.ghosts = vec![0; self.ghost_places];
         }
         let (place, ghost) = self.ghost(hash);
         if let Some(slot) = self.ghosts.get_mut(place) {
