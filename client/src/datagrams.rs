@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::slice::ChunksMut;
@@ -13,7 +13,7 @@ use nix::sys::socket::{
     MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg, sendmmsg,
 };
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::wire;
@@ -69,22 +69,23 @@ impl Inbox {
     ///
     /// # Errors
     /// The socket's.
-    pub async fn fill(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub async fn fill(&mut self, listener: &Listener) -> io::Result<()> {
         loop {
-            socket.readable().await?;
+            let mut ready = listener.socket.readable().await?;
             self.came.clear();
-            let taken = socket.try_io(Interest::READABLE, || {
-                self.take(socket)?;
+            let taken = ready.try_io(|socket| {
+                self.take(socket.get_ref())?;
                 // There are no more: saying so saves the call that would find out.
                 if self.came.len() < BATCH {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Ok(())
             });
-            match taken {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ if self.came.is_empty() => {}
-                _ => return Ok(()),
+            if let Ok(Err(error)) = taken {
+                return Err(error);
+            }
+            if !self.came.is_empty() {
+                return Ok(());
             }
         }
     }
@@ -128,7 +129,9 @@ fn receive<A: SockaddrLike + Copy>(
 /// A socket that askers reach, and what it counts.
 #[derive(Debug)]
 pub struct Listener {
-    socket: UdpSocket,
+    /// Watched for what comes, and not for when it can be written to: that would wake us each time an asker takes an
+    /// answer.
+    socket: AsyncFd<UdpSocket>,
     /// Answers that did not fit into their asker's datagram.
     cut: Arc<dyn Counter>,
 }
@@ -146,24 +149,51 @@ impl Counter for AtomicU64 {
 }
 
 impl Listener {
-    /// `cut` is told of each answer that is too long for its asker.
-    #[must_use]
-    pub fn new(socket: UdpSocket, cut: Arc<dyn Counter>) -> Self {
-        Self { socket, cut }
+    /// `cut` is told of each answer that is too long for its asker. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the runtime does not take the socket, or the socket does not know where it is.
+    pub fn new(socket: UdpSocket, cut: Arc<dyn Counter>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: watch(socket, Interest::READABLE)?,
+            cut,
+        })
     }
 
-    /// The socket.
-    #[must_use]
-    pub fn socket(&self) -> &UdpSocket {
-        &self.socket
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get_ref().local_addr()
     }
 
     /// Sends `message` to `peer`.
     pub async fn send(&self, message: &[u8], peer: SocketAddr) {
-        if let Err(error) = self.socket.send_to(message, peer).await {
+        if let Err(error) = self.try_send(message, peer).await {
             tracing::debug!(%error, %peer, "sending a datagram");
         }
     }
+
+    async fn try_send(&self, message: &[u8], peer: SocketAddr) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        match socket.send_to(message, peer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent.map(drop),
+        }
+        let socket = watch(socket.try_clone()?, Interest::WRITABLE)?;
+        let send = |socket: &UdpSocket| socket.send_to(message, peer).map(drop);
+        socket.async_io(Interest::WRITABLE, send).await
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "unsound for types that give away another descriptor than they own, which this one does not"
+)]
+fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 /// Somebody who waits for an answer in a datagram.
@@ -261,24 +291,22 @@ fn send_some(buffer: &[u8], answers: &[(Range<usize>, Asker)]) -> io::Result<usi
     }
     let slices = slices.get(..together).unwrap_or_default();
     let fd = listener.socket.as_raw_fd();
-    listener
-        .socket
-        .try_io(Interest::WRITABLE, || match first.peer {
-            SocketAddr::V4(_) => {
-                let peers = peers(answers, |peer| match peer {
-                    SocketAddr::V4(peer) => Some(SockaddrIn::from(peer)),
-                    SocketAddr::V6(_) => None,
-                });
-                V4.with_borrow_mut(|headers| send(fd, &mut headers.send, slices, &peers))
-            }
-            SocketAddr::V6(_) => {
-                let peers = peers(answers, |peer| match peer {
-                    SocketAddr::V6(peer) => Some(SockaddrIn6::from(peer)),
-                    SocketAddr::V4(_) => None,
-                });
-                V6.with_borrow_mut(|headers| send(fd, &mut headers.send, slices, &peers))
-            }
-        })
+    match first.peer {
+        SocketAddr::V4(_) => {
+            let peers = peers(answers, |peer| match peer {
+                SocketAddr::V4(peer) => Some(SockaddrIn::from(peer)),
+                SocketAddr::V6(_) => None,
+            });
+            V4.with_borrow_mut(|headers| send(fd, &mut headers.send, slices, &peers))
+        }
+        SocketAddr::V6(_) => {
+            let peers = peers(answers, |peer| match peer {
+                SocketAddr::V6(peer) => Some(SockaddrIn6::from(peer)),
+                SocketAddr::V4(_) => None,
+            });
+            V6.with_borrow_mut(|headers| send(fd, &mut headers.send, slices, &peers))
+        }
+    }
 }
 
 fn peers<A: Copy>(

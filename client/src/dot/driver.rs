@@ -279,10 +279,11 @@ impl Driver {
         add(&counters.received, received - late - mismatched);
         add(&counters.late, late);
         add(&counters.mismatched, mismatched);
-        self.outbox.send(&self.plain);
+        // Counted first: who has his answer may look.
         if let Some(held) = self.parting.first() {
             held.patron.answered(self.parting.len() as u64);
         }
+        self.outbox.send(&self.plain);
         self.parting.clear();
         stranded.into_iter().for_each(hand_over);
         taken

@@ -420,6 +420,60 @@ mod tests {
         ));
     }
 
+    /// A message with some options of its own, hop by hop and not.
+    fn any_edns() -> impl proptest::strategy::Strategy<Value = Option<Edns>> {
+        use proptest::prelude::*;
+        let content = proptest::collection::vec(any::<u8>(), 0..20);
+        let code = prop_oneof![
+            Just(COOKIE_OPTION),
+            Just(KEEPALIVE_OPTION),
+            Just(12),
+            Just(15),
+            any::<u16>()
+        ];
+        let options = proptest::collection::vec((code, content), 0..5);
+        let edns = (any::<u16>(), any::<bool>(), any::<u8>(), options);
+        proptest::option::of(
+            edns.prop_map(|(payload_size, dnssec_ok, extended_rcode, options)| Edns {
+                payload_size,
+                dnssec_ok,
+                extended_rcode,
+                options,
+            }),
+        )
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_message_changed_in_place_is_the_one_that_is_built_anew(
+            asked in any_edns(),
+            served in any_edns(),
+            padding in 0..300_usize,
+        ) {
+            let query = query(asked.as_ref());
+            let asked = View::parse(&query).unwrap().edns().unwrap();
+            let mut pushed = b"before".to_vec();
+            push_outbound(&query, padding, &mut pushed).unwrap();
+            assert_eq!(pushed[6..], rebuilt(&query, asked.as_ref(), padding).unwrap());
+
+            let answer = answer(served.as_ref());
+            let kept = served.map(|mut edns| {
+                edns.options.retain(|(code, _)| !is_hop_by_hop(*code));
+                edns
+            });
+            for with_edns in [false, true] {
+                let mut expected = wire::with_edns(&answer, kept.as_ref().filter(|_| with_edns)).unwrap();
+                let extended = kept.as_ref().is_some_and(|edns| edns.extended_rcode != 0);
+                if extended && !with_edns {
+                    expected[3] = expected[3] & 0xF0 | SERVFAIL;
+                }
+                let mut restored = answer.clone();
+                let length = restore(77, with_edns, &mut restored).unwrap().length;
+                assert_eq!(restored[..length], expected);
+            }
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_answer_panics(

@@ -101,8 +101,8 @@ impl Stub {
         });
         let mut tasks = JoinSet::new();
         for socket in sockets.udp {
-            let socket = tokio::net::UdpSocket::from_std(socket)?;
-            tasks.spawn(udp::serve(socket, Arc::clone(&shared)));
+            let listener = udp::listener(socket, &shared.counters)?;
+            tasks.spawn(udp::serve(listener, Arc::clone(&shared)));
         }
         for listener in sockets.tcp {
             let listener = tokio::net::TcpListener::from_std(listener)?;

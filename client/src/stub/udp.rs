@@ -1,10 +1,9 @@
 //! Questions in datagrams.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::net::UdpSocket;
 
 use super::Shared;
 use super::limits::{StubCounters, count};
@@ -21,19 +20,23 @@ impl Counter for StubCounters {
     }
 }
 
-pub(super) async fn serve(socket: UdpSocket, shared: Arc<Shared>) {
-    let local = socket
+/// The listener on `socket`. Call within a tokio runtime.
+pub(super) fn listener(socket: UdpSocket, counters: &Arc<StubCounters>) -> io::Result<Listener> {
+    Listener::new(socket, Arc::clone(counters) as Arc<dyn Counter>)
+}
+
+pub(super) async fn serve(listener: Listener, shared: Arc<Shared>) {
+    let local = listener
         .local_addr()
         .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let cut = Arc::clone(&shared.counters) as Arc<dyn Counter>;
-    let listener = Arc::new(Listener::new(socket, cut));
+    let listener = Arc::new(listener);
     let mut inbox = Inbox::new(local, QUERY_BYTES_MAX);
     let mut stopping = shared.stopping.clone();
     let stop = stopping.wait_for(|stop| *stop);
     tokio::pin!(stop);
     loop {
         let filled = tokio::select! {
-            filled = inbox.fill(listener.socket()) => filled,
+            filled = inbox.fill(&listener) => filled,
             _ = &mut stop => return,
         };
         if let Err(error) = filled {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod dial;
+mod mux;
 mod pool;
 mod resumption;
 mod tls;
