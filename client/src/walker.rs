@@ -1,5 +1,6 @@
 //! Drives a walk over real sockets, or over a connection that is there already.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::discover::{
     Action, AskId, Connect, ConnectId, PeerCertificates, Step, TlsFailure, Verdict, Walk,
     WalkInput, WalkPolicy,
 };
-use crate::dot::{ConnectError, ConnectStage, DotPool, observe};
+use crate::dot::{ConnectError, ConnectStage, DotPool, Observed, observe};
 use crate::exchange::{ExchangeLimits, udp_then_tcp};
 use crate::trust::KnownIdentity;
 
@@ -59,7 +60,16 @@ enum Heard {
 
 enum Report {
     Answer(AskId, Heard),
-    Tls(ConnectId, Result<PeerCertificates, TlsFailure>),
+    Tls(ConnectId, Result<Observed, TlsFailure>),
+}
+
+/// How a walk over sockets ended.
+#[derive(Debug)]
+pub struct Walked {
+    /// What was found out.
+    pub verdict: Verdict,
+    /// The connection on which the TLS peer of an upgraded server was met: it need not be made again.
+    pub met: Option<Observed>,
 }
 
 /// Finds out who the configured server is, by plain DNS; tells each step as it is taken. Never
@@ -70,7 +80,9 @@ pub async fn walk(
     policy: WalkPolicy,
     told: impl FnMut(&Step),
 ) -> Verdict {
-    walk_over(&Carrier::Cleartext, server, known, policy, told).await
+    walk_over(&Carrier::Cleartext, server, known, policy, told)
+        .await
+        .verdict
 }
 
 /// The same, by any carrier.
@@ -80,7 +92,7 @@ pub async fn walk_over(
     known: Option<KnownIdentity>,
     policy: WalkPolicy,
     mut told: impl FnMut(&Step),
-) -> Verdict {
+) -> Walked {
     let deadline = now() + policy.timeout;
     let answers_by = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
     // Whoever is known is connected to without SNI later; so it can be done now.
@@ -93,11 +105,18 @@ pub async fn walk_over(
         clock: UnixTime::now(),
     });
     let mut under_way = JoinSet::new();
+    let mut observed = HashMap::new();
     loop {
         while let Some(action) = walk.next_action() {
             match action {
                 Action::Event(step) => told(&step),
-                Action::Done(verdict) => return verdict,
+                Action::Done(verdict) => {
+                    let met = match &verdict {
+                        Verdict::Upgraded(discovered) => observed.remove(&discovered.endpoint),
+                        _ => None,
+                    };
+                    return Walked { verdict, met };
+                }
                 Action::Ask(ask) => {
                     let carrier = carrier.clone();
                     under_way.spawn(async move {
@@ -120,7 +139,10 @@ pub async fn walk_over(
         }
         let Some(timeout) = walk.next_timeout() else {
             // Over without a verdict: cannot be, and would be no verdict to act on.
-            return Verdict::NoAnswer;
+            return Walked {
+                verdict: Verdict::NoAnswer,
+                met: None,
+            };
         };
         tokio::select! {
             Some(report) = under_way.join_next() => match report {
@@ -130,7 +152,13 @@ pub async fn walk_over(
                 Ok(Report::Answer(ask, Heard::Unreadable)) => walk.on_unreadable(now(), ask),
                 Ok(Report::Answer(ask, Heard::Nothing)) => walk.on_no_answer(now(), ask),
                 Ok(Report::Tls(attempt, outcome)) => {
-                    walk.on_tls(now(), UnixTime::now(), attempt, outcome);
+                    let shown = outcome.map(|peer| {
+                        let certificates = PeerCertificates(peer.certificates().to_vec());
+                        // The walk connects to no address twice.
+                        observed.insert(peer.address(), peer);
+                        certificates
+                    });
+                    walk.on_tls(now(), UnixTime::now(), attempt, shown);
                 }
                 Err(error) => tracing::error!(%error, "a task of the walk ended early"),
             },
@@ -139,7 +167,7 @@ pub async fn walk_over(
     }
 }
 
-async fn shake_hands(connect: &Connect, until: Instant) -> Result<PeerCertificates, TlsFailure> {
+async fn shake_hands(connect: &Connect, until: Instant) -> Result<Observed, TlsFailure> {
     let name = match &connect.server_name {
         None => None,
         Some(name) => match ServerName::try_from(name.clone()) {
@@ -152,7 +180,7 @@ async fn shake_hands(connect: &Connect, until: Instant) -> Result<PeerCertificat
         },
     };
     match observe(connect.address, name, until).await {
-        Ok(observed) => Ok(PeerCertificates(observed.certificates)),
+        Ok(observed) => Ok(observed),
         Err(error) => {
             let (tcp, detail) = match error {
                 ConnectError::Tcp { reason, .. } => (true, reason),

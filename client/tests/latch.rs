@@ -110,7 +110,9 @@ fn a_walk_over_the_connection_finds_the_same_and_nothing_leaves_in_cleartext() {
                 false => Carrier::Cleartext,
             };
             let (address, known) = (resolver.address, Some(known.clone()));
-            walk_over(&carrier, address, known, WalkPolicy::default(), |_| {}).await
+            walk_over(&carrier, address, known, WalkPolicy::default(), |_| {})
+                .await
+                .verdict
         })
     };
     let found = |verdict| match verdict {
@@ -251,4 +253,13 @@ fn a_session_that_took_a_server_for_legacy_obeys_a_binding_that_another_one_stor
         assert_eq!(rcode(&answer), 0, "over TLS, which works");
         assert_eq!(resolver.take_in_clear(), nothing());
     });
+}
+
+#[test]
+fn the_first_question_goes_over_the_connection_on_which_the_resolver_was_met() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &server(&resolver));
+    assert_answered(&daemon);
+    assert_eq!(resolver.handshakes(), 1);
 }

@@ -1,5 +1,6 @@
 //! From an address to a stream on which the right server listens.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConfig, ProtocolVersion};
+use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -143,17 +144,61 @@ impl Connect for TlsConnect {
     }
 }
 
-/// What a server showed in a handshake. It holds the key of the first certificate; whether that
-/// is the right key is for the caller to judge.
-#[derive(Clone, Debug)]
+/// A connection with a server whose identity is not judged yet. The server holds the key of its first certificate;
+/// whether that is the right key is for the caller to find out, and nothing is sent before.
+///
+/// Dropped, it says goodbye, and waits for nobody to hear it.
 pub struct Observed {
-    /// The chain, the server's own certificate first.
-    pub certificates: Vec<CertificateDer<'static>>,
-    /// The version of TLS.
-    pub version: Option<ProtocolVersion>,
+    address: SocketAddr,
+    certificates: Vec<CertificateDer<'static>>,
+    /// None once somebody took it over.
+    link: Option<(TcpStream, Box<ClientSession>, Vec<u8>)>,
 }
 
-/// Shakes hands with a server whose identity is not known yet, and hangs up.
+impl Observed {
+    /// Where it leads.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The chain, the server's own certificate first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
+
+    /// For questions, now that it is judged.
+    pub(super) fn into_link(mut self) -> Option<Link> {
+        let (stream, tls, incoming) = self.link.take()?;
+        Some(Link {
+            stream: Box::new(stream),
+            tls: Some(tls),
+            incoming,
+        })
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observed").field(&self.address).finish()
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if let Some((stream, mut tls, mut came)) = self.link.take() {
+            // What lies unread when a socket is closed makes a reset of the farewell.
+            came.resize(READ_BYTES, 0);
+            let _ = stream.try_read(&mut came);
+            let mut farewell = Vec::new();
+            tls.close(&mut farewell);
+            let _ = stream.try_write(&farewell);
+        }
+    }
+}
+
+/// Shakes hands with a server whose identity is not known yet.
 ///
 /// # Errors
 /// [`ConnectError`]; never later than `deadline`.
@@ -165,23 +210,14 @@ pub async fn observe(
     let config =
         observer_config(server_name.is_some()).map_err(|error| handshake_error(address, &error))?;
     let name = tls_name(address, server_name.as_ref());
-    let patience = deadline.saturating_duration_since(now());
-    let mut stream = dial(address, deadline, patience).await?;
+    let mut stream = dial(address, deadline, DotLimits::default().write).await?;
     let shaken = handshake(address, Arc::new(config), name, &mut stream, deadline).await;
-    let (mut session, _) = shaken?;
-    let observed = Observed {
-        certificates: session.peer_certificates().unwrap_or_default().to_vec(),
-        version: session.version(),
-    };
-    // A polite goodbye, but nobody waits for it to arrive.
-    let mut farewell = Vec::new();
-    session.close(&mut farewell);
-    let _ = timeout_at(deadline.into(), async {
-        stream.write_all(&farewell).await?;
-        stream.shutdown().await
+    let (tls, incoming) = shaken?;
+    Ok(Observed {
+        address,
+        certificates: tls.peer_certificates().unwrap_or_default().to_vec(),
+        link: Some((stream, Box::new(tls), incoming)),
     })
-    .await;
-    Ok(observed)
 }
 
 /// rustls wants a name even where none is sent; an address is never sent as SNI.

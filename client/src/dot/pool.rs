@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::backoff::{Backoff, SleepWatch};
-use super::connect::{Connect, TlsConnect, now};
+use super::connect::{Connect, Link, Observed, TlsConnect, now};
 use super::connection::{Connection, Counters, Ended, Ticket, count};
 use super::express::{Lane, Patron};
 use super::hop::Outbound;
@@ -32,6 +32,8 @@ pub(super) struct Inner {
     turns: Arc<Semaphore>,
     state: Mutex<State>,
     counters: Arc<Counters>,
+    /// A connection that was made elsewhere, for the next connect.
+    offered: Mutex<Option<Link>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -159,6 +161,7 @@ impl DotPool {
                     recovering: false,
                 }),
                 counters: Arc::default(),
+                offered: Mutex::default(),
             }),
         }
     }
@@ -192,6 +195,19 @@ impl DotPool {
                 Some(Lane::new(Arc::clone(&self.inner), connection, patron))
             }
             _ => None,
+        }
+    }
+
+    /// Goes on with a connection whose server gave the proof of this pool, as the caller has seen. Where there is one
+    /// already, or about to be, it is left.
+    pub fn continue_on(&self, observed: Observed) {
+        let inner = &self.inner;
+        if observed.address() != inner.address {
+            return;
+        }
+        let state = inner.lock();
+        if state.current.is_none() && state.connecting.is_none() {
+            *inner.offered() = observed.into_link();
         }
     }
 
@@ -251,6 +267,10 @@ impl DotPool {
 }
 
 impl Inner {
+    fn offered(&self) -> MutexGuard<'_, Option<Link>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -471,7 +491,11 @@ impl Inner {
     /// Runs on its own, so that an asker who gives up does not take the connect along.
     async fn connect(self: Arc<Self>, report: watch::Sender<Outcome>) {
         let started = now();
-        let connected = self.connector.connect().await;
+        let offered = self.offered().take();
+        let connected = match offered {
+            Some(link) => Ok(link),
+            None => self.connector.connect().await,
+        };
         let mut state = self.lock();
         state.connecting = None;
         let outcome = match connected {

@@ -10,11 +10,11 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::{Kind, Upstream, now};
 use crate::discover::{Tlsa, Verdict};
-use crate::dot::{DotError, DotLimits, DotPool, Endpoint, PeerProof};
+use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
 use crate::session::{Route, Session};
 use crate::store::Store;
 use crate::trust::KnownIdentity;
-use crate::walker::Carrier;
+use crate::walker::{Carrier, Walked};
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_secs(5);
@@ -112,8 +112,15 @@ impl Discovery {
         is_bound
     }
 
-    pub(super) async fn end_walk(&self, verdict: Verdict) {
+    pub(super) async fn end_walk(&self, walked: Walked) {
+        let Walked { verdict, met } = walked;
         tell(self.server(), &verdict);
+        let judged = match &verdict {
+            Verdict::Upgraded(found) => {
+                Some((found.endpoint, found.name.clone(), found.tlsa.clone()))
+            }
+            _ => None,
+        };
         let upgraded = {
             let _memory = self.memory.lock().await;
             let remembered = match &verdict {
@@ -133,12 +140,27 @@ impl Discovery {
             if let Some(identity) = change {
                 self.learn(server, identity).await;
             }
+            if let (Some(judged), Some(met)) = (judged, met) {
+                self.continue_on(&judged, met);
+            }
             upgraded
         };
         self.walks.send_modify(|walks| *walks += 1);
         if upgraded && let Some(pool) = self.pool() {
             // For the first question to come; how it went is told when somebody asks.
             let _ = pool.connect(now() + CONNECT_AHEAD).await;
+        }
+    }
+
+    /// The first questions go over the connection on which the peer was judged, if it was judged by what questions are
+    /// asked under now.
+    fn continue_on(&self, judged: &PoolKey, met: Observed) {
+        let mut inner = self.lock();
+        let pool = inner.pool();
+        if let (Some(pool), Some((made_for, _))) = (pool, &inner.pool)
+            && made_for == judged
+        {
+            pool.continue_on(met);
         }
     }
 

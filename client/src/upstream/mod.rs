@@ -312,11 +312,11 @@ impl Upstream {
             // Here and not where TLS fails: that may be told by a thousand questions at once.
             let in_clear = matches!(carrier, Carrier::Cleartext);
             tracing::info!(%server, in_clear, "finding out who the server is");
-            let verdict = walk_over(&carrier, server, expected, policy, |step| {
+            let walked = walk_over(&carrier, server, expected, policy, |step| {
                 tracing::debug!(%server, "{step}");
             })
             .await;
-            discovery.end_walk(verdict).await;
+            discovery.end_walk(walked).await;
         });
     }
 }

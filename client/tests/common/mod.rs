@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,7 @@ struct Shared {
     manner: AtomicU8,
     tls_works: AtomicBool,
     in_clear: Mutex<Vec<String>>,
+    handshakes: AtomicUsize,
 }
 
 impl Resolver {
@@ -101,6 +102,7 @@ impl Resolver {
             manner: AtomicU8::new(manner as u8),
             tls_works: AtomicBool::new(true),
             in_clear: Mutex::default(),
+            handshakes: AtomicUsize::new(0),
         });
         runtime.spawn(serve_udp(udp, Arc::clone(&shared)));
         runtime.spawn(serve_dot(dot, acceptor(&identity), Arc::clone(&shared)));
@@ -125,6 +127,14 @@ impl Resolver {
     /// The questions that came in clear since the last call, and the names in handshakes.
     pub fn take_in_clear(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.in_clear.lock().unwrap())
+    }
+}
+
+impl Resolver {
+    /// TLS handshakes so far.
+    #[allow(dead_code)] // Not every test program counts them.
+    pub fn handshakes(&self) -> usize {
+        self.shared.handshakes.load(Ordering::SeqCst)
     }
 }
 
@@ -207,6 +217,7 @@ async fn serve_dot(listener: std::net::TcpListener, acceptor: TlsAcceptor, share
             let Ok(mut stream) = acceptor.accept(stream).await else {
                 return;
             };
+            shared.handshakes.fetch_add(1, Ordering::SeqCst);
             if let Some(name) = stream.get_ref().1.server_name() {
                 let told = format!("{name} SNI");
                 shared.in_clear.lock().unwrap().push(told);
