@@ -10,5 +10,6 @@ mod hostile;
 mod life;
 mod stream;
 mod support;
+mod tickets;
 mod tls;
 mod udp;

@@ -6,6 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::{CipherSuite, SupportedCipherSuite};
 
 /// The library behind [`provider`].
 pub const NAME: &str = if cfg!(feature = "aws-lc-rs") {
@@ -20,10 +21,49 @@ pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         Arc::new(CryptoProvider {
             kx_groups: groups(),
+            cipher_suites: suites(),
             ..library()
         })
     });
     Arc::clone(&PROVIDER)
+}
+
+/// Those of the library, the cheapest first. What costs is the hash, not the cipher: a handshake runs it some hundred
+/// times, and SHA-256 has instructions where SHA-384 has none. A question is a few blocks under any cipher.
+fn suites() -> Vec<SupportedCipherSuite> {
+    let rank = |suite: &SupportedCipherSuite| {
+        use CipherSuite as Suite;
+        match suite.suite() {
+            Suite::TLS13_AES_128_GCM_SHA256
+            | Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => {
+                if aes_is_quick() {
+                    0
+                } else {
+                    2
+                }
+            }
+            Suite::TLS13_CHACHA20_POLY1305_SHA256
+            | Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => 1,
+            _ => 3,
+        }
+    };
+    let mut suites = library().cipher_suites;
+    suites.sort_by_key(rank);
+    suites
+}
+
+/// Whether the processor has instructions for AES and for the hash of GCM.
+fn aes_is_quick() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes")
+        && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 // A client offers the first of these, and X25519 with the same key beside it: whoever does not know the first takes the

@@ -4,4 +4,5 @@ mod ends;
 mod hostile;
 mod hybrid;
 mod openssl;
+mod provider;
 mod session;
