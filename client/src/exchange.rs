@@ -7,16 +7,18 @@
 //! wrong guesses on a question is taken to TCP is a limit, as are the packets it may cost.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ring::rand::SecureRandom;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
+use self::datagram::{Datagram, random_id};
 use crate::framing::{FrameReader, push_frame};
 use crate::wire::{self, View, WireError};
+
+mod datagram;
 
 /// What one exchange may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +209,32 @@ pub async fn udp_then_tcp(
     })
 }
 
+/// Sends one datagram and waits for its answer, which may be truncated.
+///
+/// # Errors
+/// [`ExchangeError`]; never later than `deadline`.
+pub async fn udp_once(
+    server: SocketAddr,
+    query: &[u8],
+    limits: &ExchangeLimits,
+    deadline: Instant,
+) -> Result<Reply, ExchangeError> {
+    let mut exchange = Exchange::new(server, query, limits, deadline)?;
+    let outcome = exchange.udp_try(deadline).await;
+    let tally = exchange.tally;
+    match outcome.map_err(ExchangeError::Local)? {
+        Outcome::Answer(message) | Outcome::Truncated(message) => {
+            Ok(exchange.reply(message, Transport::Udp))
+        }
+        Outcome::Silence | Outcome::Flooded => Err(ExchangeError::NoAnswer { server, tally }),
+        Outcome::Unreachable(source) => Err(ExchangeError::Unreachable {
+            server,
+            source,
+            tally,
+        }),
+    }
+}
+
 /// Asks `server` over TCP alone.
 ///
 /// # Errors
@@ -285,27 +313,20 @@ impl<'a> Exchange<'a> {
 
     async fn udp_try(&mut self, until: Instant) -> io::Result<Outcome> {
         wire::set_id(&mut self.sent, random_id()?);
-        let any: IpAddr = match self.server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
         self.tally.packets += 1;
-        let sent = match socket.connect(self.server).await {
-            Ok(()) => socket.send(&self.sent).await.map(drop),
-            Err(error) => Err(error),
+        let datagram = match Datagram::send(self.server, &self.sent)? {
+            Ok(datagram) => datagram,
+            Err(error) => return Ok(Outcome::Unreachable(error)),
         };
-        if let Err(error) = sent {
-            return Ok(Outcome::Unreachable(error));
-        }
-        let mut buffer = vec![0; self.datagram_bytes];
+        let limit = self.datagram_bytes;
         loop {
-            let length = match timeout_at(until.into(), socket.recv(&mut buffer)).await {
+            let received = datagram.receive(limit, |received| self.judge(received));
+            let judged = match timeout_at(until.into(), received).await {
                 Err(_) => return Ok(Outcome::Silence),
                 Ok(Err(error)) => return Ok(Outcome::Unreachable(error)),
-                Ok(Ok(length)) => length,
+                Ok(Ok(judged)) => judged,
             };
-            match self.judge(buffer.get(..length).unwrap_or_default()) {
+            match judged {
                 Some((message, true)) => return Ok(Outcome::Truncated(message)),
                 Some((message, false)) => return Ok(Outcome::Answer(message)),
                 None if self.tally.ignored() >= self.limits.ignored => return Ok(Outcome::Flooded),
@@ -409,14 +430,6 @@ fn is_bare_refusal(response: &View<'_>) -> bool {
     const FORMERR: u16 = 1;
     const NOTIMP: u16 = 4;
     matches!(response.rcode(), FORMERR | NOTIMP)
-}
-
-fn random_id() -> io::Result<u16> {
-    let mut bytes = [0; 2];
-    ring::rand::SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("no randomness"))?;
-    Ok(u16::from_be_bytes(bytes))
 }
 
 /// The runtime's clock, which tests may pause.

@@ -5,7 +5,7 @@ use crate::wire::{Edns, QuestionFlags, question};
 use hickory_proto::rr::{Name, RecordType};
 use std::str::FromStr;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 const ID: u16 = 0x1234;
 
