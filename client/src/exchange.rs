@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use self::datagram::{Datagram, random_id};
+use self::datagram::{Datagram, random_u16};
 use crate::framing::{FrameReader, push_frame};
 use crate::wire::{self, View, WireError};
 
@@ -312,7 +312,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn udp_try(&mut self, until: Instant) -> io::Result<Outcome> {
-        wire::set_id(&mut self.sent, random_id()?);
+        wire::set_id(&mut self.sent, random_u16()?);
         self.tally.packets += 1;
         let datagram = match Datagram::send(self.server, &self.sent)? {
             Ok(datagram) => datagram,
@@ -384,7 +384,7 @@ impl<'a> Exchange<'a> {
             return Err(io::Error::other("no packets left for TCP"));
         }
         self.tally.packets += TCP_PACKETS;
-        wire::set_id(&mut self.sent, random_id()?);
+        wire::set_id(&mut self.sent, random_u16()?);
         timeout_at(self.deadline.into(), self.tcp_conversation())
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, recv};
@@ -17,7 +17,14 @@ use tokio::net::UdpSocket;
 /// The longest datagram there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// Random octets drawn at a time: one system call serves so many halves of it in ids.
+/// Ports that need no privilege (RFC 6056 §3.2): more than the 28,232 from which Linux chooses.
+const FIRST_PORT: u16 = 1024;
+
+/// How often a port that is taken is replaced by another.
+const PORTS_TRIED: u32 = 10;
+
+/// Random octets drawn at a time: one system call serves 64 questions, with two for each port and
+/// two for each id.
 const RANDOM_BYTES: usize = 256;
 
 thread_local! {
@@ -37,7 +44,7 @@ impl Datagram {
     pub(super) fn send(server: SocketAddr, message: &[u8]) -> io::Result<io::Result<Self>> {
         let kind = Type::DGRAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(server), kind, Some(Protocol::UDP))?;
-        // Connecting binds it, to a random port as well.
+        bind(&socket, server)?;
         let sent = socket
             .connect(&server.into())
             .and_then(|()| socket.send(message));
@@ -72,8 +79,28 @@ impl Datagram {
     }
 }
 
-/// An id that nobody can guess. No two share a bit.
-pub(super) fn random_id() -> io::Result<u16> {
+/// Binds to a random port, of the family of `server`.
+fn bind(socket: &Socket, server: SocketAddr) -> io::Result<()> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    for _ in 0..PORTS_TRIED {
+        let port = random_u16()?;
+        if port < FIRST_PORT {
+            continue;
+        }
+        match socket.bind(&SocketAddr::new(any, port).into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    // Whatever is left: the system knows.
+    socket.bind(&SocketAddr::new(any, 0).into())
+}
+
+/// Sixteen bits that nobody can guess, for an id or a port. No two results share one.
+pub(super) fn random_u16() -> io::Result<u16> {
     RANDOM.with_borrow_mut(|drawn| {
         if drawn.len() < 2 {
             drawn.resize(RANDOM_BYTES, 0);
@@ -82,7 +109,7 @@ pub(super) fn random_id() -> io::Result<u16> {
                 return Err(io::Error::other("no randomness"));
             }
         }
-        let id = drawn.split_off(drawn.len() - 2);
-        Ok(u16::from_be_bytes([id[0], id[1]]))
+        let drawn = [drawn.pop(), drawn.pop()].map(Option::unwrap_or_default);
+        Ok(u16::from_be_bytes(drawn))
     })
 }
