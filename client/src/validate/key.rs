@@ -1,8 +1,12 @@
 //! Zone keys, and which of them are trusted.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::dnssec::{Algorithm, PublicKey, PublicKeyBuf};
 use hickory_proto::rr::{Name, RecordType};
+use ring::digest;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     UnparsedPublicKey,
@@ -18,6 +22,9 @@ const ZONE_KEY: u16 = 0x0100;
 const SECURE_ENTRY_POINT: u16 = 0x0001;
 const REVOKE: u16 = 0x0080;
 const PROTOCOL_DNSSEC: u8 = 3;
+
+/// Signatures of denials that are remembered for a zone; a name needs three.
+const MAX_VERIFIED: usize = 32;
 
 const RSASHA256: u8 = 8;
 const ECDSAP256SHA256: u8 = 13;
@@ -162,9 +169,76 @@ fn rsa_components(public: &[u8]) -> Option<RsaPublicKeyComponents<&[u8]>> {
 pub struct TrustedKeys {
     pub(super) zone: Name,
     pub(super) keys: Vec<ZoneKey>,
+    /// Signatures over the records of denials, which are the same for many names.
+    pub(super) verified: Option<Arc<Verified>>,
+}
+
+/// Signatures that were verified lately.
+#[derive(Debug, Default)]
+pub(super) struct Verified(Mutex<VecDeque<[u8; 32]>>);
+
+/// What was verified is no part of what the keys are.
+impl PartialEq for Verified {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Verified {}
+
+impl Verified {
+    /// Whether `signature` over `message` was made with `key`. The window of the signature is not
+    /// looked at here: it is checked each time.
+    fn verify(&self, key: &ZoneKey, message: &[u8], signature: &[u8]) -> bool {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in [&key.public, message, signature] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        context.update(&[key.algorithm]);
+        let Ok(digest) = <[u8; 32]>::try_from(context.finish().as_ref()) else {
+            return false;
+        };
+        let verified = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified().contains(&digest) {
+            return true;
+        }
+        let holds = key.verifies(message, signature);
+        if holds {
+            let mut verified = verified();
+            verified.truncate(MAX_VERIFIED - 1);
+            verified.push_front(digest);
+        }
+        holds
+    }
 }
 
 impl TrustedKeys {
+    /// Keys that the caller has proved, by a chain of trust for instance. None where there are more
+    /// than [`MAX_KEYS`].
+    #[must_use]
+    pub fn proved(zone: Name, keys: Vec<ZoneKey>) -> Option<Self> {
+        (keys.len() <= MAX_KEYS).then_some(Self {
+            zone,
+            keys,
+            verified: Some(Arc::default()),
+        })
+    }
+
+    /// Whether `signature` over `message` was made with `key`.
+    pub(super) fn verify(
+        &self,
+        key: &ZoneKey,
+        in_denial: bool,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        match &self.verified {
+            Some(verified) if in_denial => verified.verify(key, message, signature),
+            _ => key.verifies(message, signature),
+        }
+    }
+
     /// The zone.
     #[must_use]
     pub fn zone(&self) -> &Name {
@@ -205,6 +279,7 @@ pub fn validate_keys(
     let anchored = TrustedKeys {
         zone: zone.clone(),
         keys: trusted,
+        verified: None,
     };
     let secure = validate_rrset(rrset, &anchored, clock).map_err(|mut error| {
         if error.reason == BogusReason::UnknownKey {
@@ -213,7 +288,12 @@ pub fn validate_keys(
         error
     })?;
     let zone = zone.clone();
-    Ok((TrustedKeys { zone, keys }, secure))
+    let trusted = TrustedKeys {
+        zone,
+        keys,
+        verified: None,
+    };
+    Ok((trusted, secure))
 }
 
 /// The keys of a DNSKEY or KEY RRset.

@@ -138,7 +138,8 @@ fn judge(
         return Err(BogusReason::TooManyTries);
     }
     let message = signed_data(rrset, signature);
-    if !sound().any(|key| key.verifies(&message, &signature.value)) {
+    let denial = rrset.in_authority;
+    if !sound().any(|key| keys.verify(key, denial, &message, &signature.value)) {
         return Err(BogusReason::SignatureWrong);
     }
     let expires = clock.nearest(signature.expiration);

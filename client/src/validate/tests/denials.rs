@@ -29,6 +29,40 @@ fn honest_answers_of_each_kind_are_secure() {
 }
 
 #[test]
+fn a_signature_that_is_remembered_holds_for_what_it_was_made_over_and_in_its_time() {
+    let zone = small_zone();
+    let TrustedKeys {
+        zone: origin, keys, ..
+    } = zone.trusted();
+    let keys = TrustedKeys::proved(origin, keys).unwrap();
+    let missing = name("b.example.");
+    let honest = zone.answer(&missing, RecordType::A);
+    let denied = Ok(Some(DeniedWhat::Name));
+    let verdict =
+        |message: &Message, clock| judge_with(&keys, message, &missing, RecordType::A, clock);
+    for _ in 0..3 {
+        assert_eq!(verdict(&honest, zone.now), denied);
+    }
+    // More of them than are remembered.
+    for number in 0..100 {
+        let qname = name(&format!("n{number}.example."));
+        let message = zone.answer(&qname, RecordType::A);
+        let verdict = judge_with(&keys, &message, &qname, RecordType::A, zone.now);
+        assert_eq!(verdict, denied, "{qname}");
+    }
+    assert_eq!(verdict(&honest, zone.now), denied);
+    let late = UnixTime(zone.now.0 + 100 * 365 * 24 * 3600);
+    assert!(verdict(&honest, late).is_err());
+    let mut forged = honest;
+    for record in &mut forged.authorities {
+        if let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &mut record.data {
+            *nsec = NSEC::new(name("zz.example."), [RecordType::A]);
+        }
+    }
+    assert!(verdict(&forged, zone.now).is_err());
+}
+
+#[test]
 fn a_wildcard_does_not_stand_in_for_a_name_that_exists() {
     let zone = small_zone();
     let expanded = zone.answer(&name("any.wild.example."), RecordType::A);

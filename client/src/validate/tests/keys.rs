@@ -26,6 +26,7 @@ fn a_key_that_may_not_sign_zones_is_refused_by_its_reason() {
         let keys = TrustedKeys {
             zone: zone.origin.clone(),
             keys: vec![key],
+            verified: None,
         };
         let reply = read(&signed);
         let rrset = reply.answer(&owner, RecordType::A).unwrap();
@@ -194,6 +195,7 @@ fn verdict_of(algorithm: u8, public: &[u8], sign: &dyn Fn(&[u8]) -> Vec<u8>) -> 
     let keys = TrustedKeys {
         zone: zone.origin.clone(),
         keys: vec![key],
+        verified: None,
     };
     judge_with(&keys, &message, &owner, RecordType::A, zone.now).is_ok()
 }

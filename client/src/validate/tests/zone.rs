@@ -80,6 +80,7 @@ impl TestZone {
         TrustedKeys {
             zone: self.origin.clone(),
             keys: vec![self.ksk.dnskey().into(), self.zsk.dnskey().into()],
+            verified: None,
         }
     }
 
