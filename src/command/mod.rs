@@ -59,7 +59,8 @@ impl Command {
     /// of a tool are not.
     pub fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info",
+            // A name that does not exist is no event: hickory warns of each, and anybody may ask for it.
+            Self::Serve(_) => "info,hickory_net=error,hickory_resolver=error",
             _ => "error",
         }
     }
