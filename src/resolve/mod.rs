@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 mod build;
 mod forward;
+mod inflight;
 mod local;
 mod loops;
 mod recursive;

@@ -19,15 +19,17 @@ use tokio::time::Instant;
 use zzdot_client::{
     dot::{DotError, DotPool},
     exchange::{self, ExchangeError, ExchangeLimits, TCP_PACKETS},
-    wire::{HEADER_BYTES, View},
+    wire::View,
 };
 
-use self::{inflight::InFlight, order::Health};
-use super::{MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source};
+use self::order::Health;
+use super::{
+    MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source,
+    inflight::{InFlight, key_of},
+};
 
-mod inflight;
 mod order;
-mod sanitise;
+pub(super) mod sanitise;
 
 /// What one attempt at one upstream may cost: three datagrams, or two and then TCP, and one spare.
 const PACKETS_AN_ATTEMPT: u32 = 9;
@@ -344,16 +346,4 @@ fn more_telling(first: Option<ResolveError>, second: ResolveError) -> ResolveErr
         Some(first) if weight(&first) >= weight(&second) => first,
         _ => second,
     }
-}
-
-/// What makes two queries the same: everything but the id and the letters' case in the question.
-fn key_of(query: &[u8]) -> Vec<u8> {
-    let mut key = query.to_vec();
-    let question = View::parse(query)
-        .ok()
-        .and_then(|view| view.question())
-        .map_or(0, |question| question.wire_name.len());
-    key[..2].fill(0);
-    key[HEADER_BYTES..HEADER_BYTES + question].make_ascii_lowercase();
-    key
 }

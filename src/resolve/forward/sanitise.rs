@@ -23,7 +23,7 @@ const TYPE_CNAME: u16 = 5;
 const TYPE_DNAME: u16 = 39;
 
 /// The query as it goes upstream: without the options that were meant for us.
-pub(super) fn outgoing(query: &[u8]) -> Result<Vec<u8>, WireError> {
+pub(in crate::resolve) fn outgoing(query: &[u8]) -> Result<Vec<u8>, WireError> {
     let Some(edns) = View::parse(query)?.edns()? else {
         return Ok(query.to_vec());
     };

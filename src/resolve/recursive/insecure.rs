@@ -13,11 +13,11 @@ use hickory_resolver::proto::{
 };
 
 use super::{
-    Recursive,
+    Work,
     verdict::{Answer, Verdict},
 };
 
-impl Recursive {
+impl Work {
     /// Whether each of these names is in an insecure zone, or below one. Costs a question for each
     /// label while the cache is empty.
     pub(super) async fn are_insecure(&self, names: Vec<Name>) -> bool {
@@ -55,7 +55,7 @@ impl Recursive {
 
 /// Whether the zone that spoke for `name` was proved insecure: every record at or above the name is.
 /// Records elsewhere (an alias was followed) say nothing about it.
-fn is_insecure(name: &Name, answer: &Answer) -> bool {
+pub(super) fn is_insecure(name: &Name, answer: &Answer) -> bool {
     let mut told = answer
         .answers
         .iter()

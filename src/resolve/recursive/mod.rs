@@ -24,15 +24,27 @@ use hickory_resolver::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use self::{
+    errand::{Asked, Errand, with_known},
+    known::KnownZones,
+    learn::Short,
     provider::{Budget, Provider},
     verdict::{Answer, Verdict},
 };
-use super::{MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source};
+use super::{
+    MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source,
+    forward::sanitise,
+    inflight::{InFlight, key_of},
+};
 
+mod errand;
 mod insecure;
+mod known;
+mod learn;
 mod order;
 mod provider;
 mod roots;
+mod shape;
+mod short;
 mod verdict;
 mod wildcard;
 
@@ -41,14 +53,15 @@ pub use roots::RootsError;
 /// Queries being resolved at the same time.
 const MAX_IN_FLIGHT: usize = 2_048;
 
-/// Responses kept by each recursor. hickory counts entries, not bytes.
-const RESPONSES_KEPT: u64 = 16_384;
+/// Responses kept by each recursor. hickory counts entries, not octets; what is asked often is kept
+/// as octets in front of it, so that here stays what is needed on the way to an answer.
+const RESPONSES_KEPT: u64 = 4_096;
 
 /// Zones, and name servers, whose addresses are kept.
 const ZONES_KEPT: usize = 1_024;
 
 /// Judgements of record sets that are kept.
-const VALIDATIONS_KEPT: usize = 16_384;
+const VALIDATIONS_KEPT: usize = 4_096;
 
 /// The labels of an address below ip6.arpa are 34, and each may be a zone cut.
 const MAX_ZONE_CUTS: u8 = 64;
@@ -81,8 +94,15 @@ pub enum RecursiveError {
 
 /// A validating recursive resolver.
 pub struct Recursive {
+    work: Arc<Work>,
+    in_flight: InFlight,
+}
+
+/// What the questions share.
+struct Work {
     validating: Recursor<Provider>,
     unchecked: Recursor<Provider>,
+    zones: KnownZones,
     permits: Semaphore,
     roots: usize,
     resolved: AtomicU64,
@@ -108,18 +128,62 @@ impl Recursive {
         let mut dnssec = DnssecConfig::default();
         dnssec.trust_anchor = Some(anchors);
         dnssec.validation_cache_size = Some(VALIDATIONS_KEPT);
-        Ok(Self {
+        let work = Work {
             validating: build(DnssecPolicy::ValidateWithStaticKey(dnssec))?,
             unchecked: build(DnssecPolicy::ValidationDisabled)?,
+            zones: KnownZones::default(),
             permits: Semaphore::new(MAX_IN_FLIGHT),
             roots: roots.len(),
             resolved: AtomicU64::new(0),
             bogus: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+        };
+        Ok(Self {
+            work: Arc::new(work),
+            in_flight: InFlight::default(),
         })
+    }
+}
+
+impl Work {
+    async fn answer_and_count(
+        &self,
+        query: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ResolveError> {
+        let outcome = self.answer(query, deadline).await;
+        let counter = match &outcome {
+            Ok(_) => &self.resolved,
+            Err(ResolveError::Bogus { .. }) => &self.bogus,
+            Err(_) => &self.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        outcome
     }
 
     async fn answer(&self, query: &[u8], deadline: Instant) -> Result<Vec<u8>, ResolveError> {
+        let permit = self
+            .permits
+            .try_acquire()
+            .map_err(|_| ResolveError::Overloaded)?;
+        let budget = Budget::new(MAX_PACKETS_A_QUESTION);
+        let known = match self.go_short(query, &budget, deadline).await {
+            Short::Answered(response) => return Ok(response),
+            Short::Told(asked, response) => Some((asked, response)),
+            Short::NoWay => None,
+        };
+        let outcome = self.recurse(query, &budget, known, deadline).await;
+        drop(permit);
+        outcome
+    }
+
+    async fn recurse(
+        &self,
+        query: &[u8],
+        budget: &Arc<Budget>,
+        known: Option<(Asked, Vec<u8>)>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ResolveError> {
         let request = Message::from_vec(query)
             .map_err(|_| ResolveError::Unsupported("the query cannot be decoded"))?;
         let Some(question) = request.queries.first().cloned() else {
@@ -136,12 +200,8 @@ impl Recursive {
             };
             return encode(&request, question, refused);
         }
-        let permit = self
-            .permits
-            .try_acquire()
-            .map_err(|_| ResolveError::Overloaded)?;
-        let budget = Budget::new(MAX_PACKETS_A_QUESTION);
-        let work = budget.charge(self.follow(&question, !request.metadata.checking_disabled));
+        let work = self.follow(&question, !request.metadata.checking_disabled);
+        let work = budget.charge(with_known(known, work));
         let outcome = match tokio::time::timeout_at(deadline, work).await {
             Err(_) => Err(ResolveError::TimedOut),
             Ok(Err(ResolveError::Recursion(_))) if budget.is_spent() => {
@@ -149,7 +209,6 @@ impl Recursive {
             }
             Ok(outcome) => outcome,
         };
-        drop(permit);
         encode(&request, question, outcome?)
     }
 
@@ -228,36 +287,45 @@ impl Recursive {
             &self.unchecked
         };
         // DNSSEC records are always asked for, since the verdict needs them.
-        let outcome = recursor
-            .resolve(question.clone(), std::time::Instant::now(), true)
+        let errand = Errand::new(question);
+        let outcome = errand
+            .run(recursor.resolve(question.clone(), std::time::Instant::now(), true))
             .await;
         tracing::debug!(%question, ?outcome, "recursor");
-        verdict::judge(question, outcome, validating, wire_clock())
+        let verdict = verdict::judge(question, outcome, validating, wire_clock());
+        if validating {
+            self.learn_from(question, &errand, &verdict).await;
+        }
+        verdict
     }
 }
 
 impl Source for Recursive {
     fn resolve(&self, query: Arc<[u8]>, deadline: Instant) -> Resolution<'_> {
         Box::pin(async move {
-            let outcome = self.answer(&query, deadline).await;
-            let counter = match &outcome {
-                Ok(_) => &self.resolved,
-                Err(ResolveError::Bogus { .. }) => &self.bogus,
-                Err(_) => &self.failed,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            outcome
+            let work = self.work.clone();
+            let asked = sanitise::outgoing(&query)
+                .map_err(|_| ResolveError::Unsupported("the query cannot be decoded"))?;
+            // Who asks the same at the same time gets the same answer.
+            let key = key_of(&asked);
+            let answer = self.in_flight.share(key, move || async move {
+                work.answer_and_count(&asked, deadline).await
+            });
+            tokio::time::timeout_at(deadline, answer)
+                .await
+                .unwrap_or(Err(ResolveError::TimedOut))
         })
     }
 
     fn describe(&self) -> serde_json::Value {
+        let work = &self.work;
         serde_json::json!({
             "mode": "recursive",
-            "root-servers": self.roots,
-            "in-flight": MAX_IN_FLIGHT - self.permits.available_permits(),
-            "resolved": self.resolved.load(Ordering::Relaxed),
-            "bogus": self.bogus.load(Ordering::Relaxed),
-            "failed": self.failed.load(Ordering::Relaxed),
+            "root-servers": work.roots,
+            "in-flight": MAX_IN_FLIGHT - work.permits.available_permits(),
+            "resolved": work.resolved.load(Ordering::Relaxed),
+            "bogus": work.bogus.load(Ordering::Relaxed),
+            "failed": work.failed.load(Ordering::Relaxed),
         })
     }
 }

@@ -17,13 +17,19 @@ use hickory_resolver::{
     ConnectionProvider, PoolContext,
     config::{ConnectionConfig, ProtocolConfig},
     net::{
-        DnsHandle, NetError,
-        runtime::TokioRuntimeProvider,
-        tcp::TcpClientStream,
-        udp::UdpClientStream,
-        xfer::{DnsExchange, FirstAnswer},
+        DnsHandle, NetError, runtime::TokioRuntimeProvider, tcp::TcpClientStream, xfer::DnsExchange,
     },
     proto::op::{DnsRequest, DnsResponse},
+};
+use tokio::time::Instant;
+use zzdot_client::{
+    exchange::{ExchangeError, ExchangeLimits, udp_once},
+    wire::{Flags, View},
+};
+
+use super::{
+    errand::{Asked, Errand},
+    shape::{self, Cut},
 };
 
 /// How long one name server may take over UDP. The pool of a zone has five seconds in all, so a
@@ -66,7 +72,7 @@ impl Budget {
         self.left.load(Ordering::Relaxed) == 0
     }
 
-    fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(1)
@@ -94,17 +100,7 @@ impl ConnectionProvider for Provider {
     ) -> Result<Self::FutureConn, NetError> {
         let server = SocketAddr::new(ip, config.port);
         match config.protocol {
-            ProtocolConfig::Udp => {
-                let exchange = UdpClientStream::builder(server, self.runtime.clone())
-                    .with_timeout(Some(UDP_TIMEOUT))
-                    // Done here, where it is charged.
-                    .with_max_retries(0)
-                    .exchange();
-                Ok(Box::pin(future::ready(Ok(Connection {
-                    exchange,
-                    datagrams: true,
-                }))))
-            }
+            ProtocolConfig::Udp => Ok(Box::pin(future::ready(Ok(Connection::Udp(server))))),
             ProtocolConfig::Tcp => {
                 let connecting = TcpClientStream::exchange(
                     server,
@@ -113,12 +109,9 @@ impl ConnectionProvider for Provider {
                     Some(TCP_IN_FLIGHT),
                     self.runtime.clone(),
                 );
-                Ok(Box::pin(async move {
-                    Ok(Connection {
-                        exchange: connecting.await?,
-                        datagrams: false,
-                    })
-                }))
+                Ok(Box::pin(
+                    async move { Ok(Connection::Tcp(connecting.await?)) },
+                ))
             }
         }
     }
@@ -128,12 +121,13 @@ impl ConnectionProvider for Provider {
     }
 }
 
-/// One connection to a name server.
+/// A way to a name server.
 #[derive(Clone)]
-pub(super) struct Connection {
-    exchange: DnsExchange<TokioRuntimeProvider>,
-    /// What is sent may be lost.
-    datagrams: bool,
+pub(super) enum Connection {
+    /// Each question has a socket of its own, and may be lost.
+    Udp(SocketAddr),
+    /// Many questions share a connection.
+    Tcp(DnsExchange<TokioRuntimeProvider>),
 }
 
 impl DnsHandle for Connection {
@@ -141,31 +135,139 @@ impl DnsHandle for Connection {
     type Runtime = TokioRuntimeProvider;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
-        // Work that belongs to no query (there is none today) is not charged.
-        let budget = BUDGET.try_with(Arc::clone).ok();
-        let may_send = move || budget.as_ref().is_none_or(|budget| budget.take());
-        if !may_send() {
-            let spent = NetError::from("the budget of packets is spent");
-            return stream::once(future::err(spent)).boxed();
+        match self {
+            Self::Udp(server) => stream::once(by_udp(*server, request)).boxed(),
+            Self::Tcp(_) if !may_send() => stream::once(future::err(spent())).boxed(),
+            Self::Tcp(exchange) => exchange.send(request).boxed(),
         }
-        let first = self.exchange.send(request.clone());
-        if !self.datagrams {
-            return first.boxed();
-        }
-        let exchange = self.exchange.clone();
-        let again = async move {
-            tokio::time::sleep(UDP_AGAIN_AFTER).await;
-            if !may_send() {
-                // The first one may still be answered.
-                return future::pending().await;
-            }
-            exchange.send(request).first_answer().await
-        };
-        stream::once(async move {
-            let first = std::pin::pin!(first.first_answer());
-            let again = std::pin::pin!(again);
-            future::select(first, again).await.factor_first().0
-        })
-        .boxed()
     }
+}
+
+/// Asks over UDP, unless the response is there already.
+async fn by_udp(server: SocketAddr, request: DnsRequest) -> Result<DnsResponse, NetError> {
+    let query = request.to_vec()?;
+    let (errand, asked) = (Errand::current(), Asked::by(&query));
+    let response = match (&errand, asked) {
+        (Some(errand), Some(asked)) => on_errand(server, &query, errand, asked).await?,
+        _ => ask(server, &query).await?,
+    };
+    Ok(DnsResponse::from_buffer(shape::trim(response))?)
+}
+
+async fn on_errand(
+    server: SocketAddr,
+    query: &[u8],
+    errand: &Errand,
+    asked: Asked,
+) -> Result<Vec<u8>, NetError> {
+    if let Some(held) = errand.take(&asked) {
+        return Ok(shape::answering(query, held));
+    }
+    if let Some(rtype) = errand.asked_next(&asked)
+        && let Some(next) = shape::asked_for(query, rtype)
+    {
+        if let Some(no_cut) = errand.no_cut() {
+            return Ok(shape::answering(query, no_cut));
+        }
+        let wanted = Asked {
+            rtype,
+            ..asked.clone()
+        };
+        let response = match errand.take(&wanted) {
+            Some(held) => shape::answering(query, held),
+            None => ask(server, &next).await?,
+        };
+        let ns = shape::TYPE_NS;
+        match shape::cut(&response) {
+            Cut::No => {
+                witness(errand, &wanted, server, &response);
+                let told = shape::first_answer(&response);
+                let told = shape::asked_for(told.as_ref().unwrap_or(&response), ns);
+                errand.hold(wanted, response);
+                if let Some(told) = told {
+                    errand.on_no_cut(told.clone());
+                    return Ok(shape::answering(query, told));
+                }
+            }
+            Cut::Referral => {
+                if let Some(referral) = shape::asked_for(&response, ns) {
+                    keep_referral(errand, &asked, &referral);
+                    return Ok(referral);
+                }
+            }
+            Cut::Unknown => {}
+        }
+    }
+    let response = ask(server, query).await?;
+    witness(errand, &asked, server, &response);
+    keep_referral(errand, &asked, &response);
+    Ok(response)
+}
+
+fn witness(errand: &Errand, asked: &Asked, server: SocketAddr, response: &[u8]) {
+    let authoritative =
+        View::parse(response).is_ok_and(|view| view.flags().has(Flags::AUTHORITATIVE));
+    if authoritative {
+        errand.on_answer(asked, server);
+    }
+}
+
+/// Keeps what a referral says: its DS records are what is asked for next.
+fn keep_referral(errand: &Errand, asked: &Asked, response: &[u8]) {
+    if asked.rtype != shape::TYPE_NS {
+        return;
+    }
+    if let Some((zone, ttl)) = shape::referral(response) {
+        errand.on_referral(zone, ttl);
+    }
+    if let Some(answer) = shape::delegation_signer(response) {
+        let asked = Asked {
+            rtype: shape::TYPE_DS,
+            ..asked.clone()
+        };
+        errand.hold(asked, answer);
+    } else if let Some(answer) = shape::delegation(response)
+        && !errand.is_about(asked)
+    {
+        // Where a zone is not signed, the recursor asks for its NS records once more, to see
+        // whether there is a cut.
+        errand.hold(asked.clone(), answer);
+    }
+}
+
+/// Sends a datagram, and another when there is no answer; an answer to either will do.
+async fn ask(server: SocketAddr, query: &[u8]) -> Result<Vec<u8>, NetError> {
+    if !may_send() {
+        return Err(spent());
+    }
+    let deadline = (Instant::now() + UDP_TIMEOUT).into_std();
+    let limits = ExchangeLimits::default();
+    let first = udp_once(server, query, &limits, deadline);
+    let again = async {
+        tokio::time::sleep(UDP_AGAIN_AFTER).await;
+        if !may_send() {
+            // The first one may still be answered.
+            return future::pending().await;
+        }
+        udp_once(server, query, &limits, deadline).await
+    };
+    let (first, again) = (std::pin::pin!(first), std::pin::pin!(again));
+    match future::select(first, again).await.factor_first().0 {
+        Ok(reply) => Ok(reply.message),
+        Err(ExchangeError::NoAnswer { .. }) => Err(NetError::Timeout),
+        Err(ExchangeError::Unreachable { source, .. } | ExchangeError::Local(source)) => {
+            Err(source.into())
+        }
+        Err(error) => Err(NetError::from(error.to_string())),
+    }
+}
+
+/// Charges a packet to the query that the caller works for. Work that belongs to no query (there is
+/// none today) is not charged.
+fn may_send() -> bool {
+    BUDGET.try_with(|budget| budget.take()).unwrap_or(true)
+}
+
+fn spent() -> NetError {
+    NetError::from("the budget of packets is spent")
 }

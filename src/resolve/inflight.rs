@@ -7,8 +7,9 @@ use std::{
 };
 
 use tokio::sync::watch;
+use zzdot_client::wire::{HEADER_BYTES, View};
 
-use crate::resolve::ResolveError;
+use super::ResolveError;
 
 /// What an exchange came to, for everybody who waits for it.
 type Outcome = Result<Arc<[u8]>, ResolveError>;
@@ -100,6 +101,18 @@ impl InFlight {
         });
         Ok(waiting)
     }
+}
+
+/// What makes two queries the same: everything but the id and the letters' case in the question.
+pub(super) fn key_of(query: &[u8]) -> Vec<u8> {
+    let mut key = query.to_vec();
+    let question = View::parse(query)
+        .ok()
+        .and_then(|view| view.question())
+        .map_or(0, |question| question.wire_name.len());
+    key[..2].fill(0);
+    key[HEADER_BYTES..HEADER_BYTES + question].make_ascii_lowercase();
+    key
 }
 
 /// Takes its exchange out of the map, however the exchange ends.
