@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use zzdot_client::{
     exchange::{ExchangeLimits, udp_once},
     validate::{TrustedKeys, ZoneKey},
+    wire::View,
 };
 use zzdot_zonegen::clock::UnixTime;
 
@@ -72,7 +73,13 @@ impl Work {
         let response = shape::trim(reply.message.clone());
         match wanted.answer(&zone.name, &zone.trust, &response, UnixTime::now()) {
             Some(answer) => Short::Answered(answer),
-            None => Short::Told(asked, reply.message),
+            None => {
+                if !is_yes_or_no(&reply.message) {
+                    // It does not serve this zone any more, or does not serve us.
+                    self.zones.forget(&zone);
+                }
+                Short::Told(asked, reply.message)
+            }
         }
     }
 
@@ -81,6 +88,10 @@ impl Work {
         let now = Instant::now().into_std();
         for (zone, ttl) in errand.referrals() {
             self.zones.on_referral(zone, ttl, now);
+        }
+        // For those of a cut the zone above speaks, or may speak.
+        if matches!(question.query_type(), RecordType::DS | RecordType::NS) {
+            return;
         }
         let (Some(server), Verdict::Answered(answer)) = (errand.witness(), verdict) else {
             return;
@@ -135,4 +146,10 @@ impl Work {
         };
         is_insecure(zone, &answer).then_some((Trust::Insecure, u32::MAX))
     }
+}
+
+fn is_yes_or_no(response: &[u8]) -> bool {
+    const NOERROR: u16 = 0;
+    const NXDOMAIN: u16 = 3;
+    View::parse(response).is_ok_and(|view| matches!(view.rcode(), NOERROR | NXDOMAIN))
 }

@@ -21,6 +21,9 @@ use super::{
 const CLASS_IN: u16 = 1;
 const TYPE_DS: u16 = 43;
 const TYPE_NSEC: u16 = 47;
+/// In seconds; the recursor believes no record for longer either.
+const LONGEST_TTL: u32 = 86_400;
+
 const NOERROR: u16 = 0;
 const NXDOMAIN: u16 = 3;
 
@@ -90,7 +93,7 @@ impl<'q> Wanted<'q> {
         }
         let positive = told.counts().answers > 0;
         let (ttl, secure) = match trust {
-            Trust::Insecure => (u32::MAX, false),
+            Trust::Insecure => (LONGEST_TTL, false),
             Trust::Keys(keys) => {
                 let name = self.question.name.to_name();
                 let reply = Reply::read(response).ok()?;
@@ -119,7 +122,7 @@ impl<'q> Wanted<'q> {
                 (ttl, true)
             }
         };
-        self.build(&told, ttl, secure)
+        self.build(&told, ttl.min(LONGEST_TTL), secure)
     }
 
     /// Whether the message holds nothing but the records asked for, or a denial of this zone.
