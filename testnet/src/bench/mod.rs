@@ -27,6 +27,7 @@
 //! Everything runs in the box of [`crate::sandbox`]: its loopback belongs to the bench alone, and a [`crate::Lab`] can be built in it.
 
 mod cells;
+mod cold;
 mod command;
 mod journal;
 mod load;
@@ -51,4 +52,10 @@ pub use plan::{Cpus, Plan};
 pub use row::{Goal, Group, Measure, NULL, OURS, Row, Sample, Unit};
 
 /// Everything that is measured, in the order of the page.
-pub const GROUPS: &[Group] = &[server::GROUP, memory::GROUP, workers::GROUP, stub::GROUP];
+pub const GROUPS: &[Group] = &[
+    server::GROUP,
+    memory::GROUP,
+    workers::GROUP,
+    stub::GROUP,
+    cold::GROUP,
+];

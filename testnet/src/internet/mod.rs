@@ -2,8 +2,8 @@
 
 mod content;
 mod names;
-mod sign;
-mod zone;
+pub(crate) mod sign;
+pub(crate) mod zone;
 
 use std::{
     collections::BTreeMap,

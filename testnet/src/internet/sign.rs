@@ -26,7 +26,7 @@ const KSK_FLAGS: u16 = 257;
 const ZSK_FLAGS: u16 = 256;
 
 /// Key pairs.
-pub(super) struct KeyPool {
+pub(crate) struct KeyPool {
     pairs: Vec<KeyPair>,
 }
 
@@ -38,14 +38,14 @@ struct KeyPair {
 
 /// The keys of one zone: one that its parent names, and one that signs.
 #[derive(Clone, Copy)]
-pub(super) struct ZoneKeys<'a> {
+pub(crate) struct ZoneKeys<'a> {
     entry: &'a KeyPair,
     signing: &'a KeyPair,
 }
 
 impl KeyPool {
     /// Draws the keys, in a folder of their own.
-    pub(super) fn generate(folder: &Path) -> Result<Self, InternetError> {
+    pub(crate) fn generate(folder: &Path) -> Result<Self, InternetError> {
         fs::create_dir_all(folder).map_err(InternetError::file(folder))?;
         let pairs = (0..POOL)
             .map(|_| KeyPair::generate(folder))
@@ -54,7 +54,7 @@ impl KeyPool {
     }
 
     /// Lends keys to the zone with this number. Every other zone signs everything with a single key.
-    pub(super) fn lend(&self, number: usize) -> ZoneKeys<'_> {
+    pub(crate) fn lend(&self, number: usize) -> ZoneKeys<'_> {
         let entry = &self.pairs[number % POOL];
         ZoneKeys {
             entry,
@@ -118,7 +118,7 @@ impl KeyPair {
 
 impl ZoneKeys<'_> {
     /// What the parent publishes.
-    pub(super) fn delegation_signer(&self, origin: &Name) -> Result<String, InternetError> {
+    pub(crate) fn delegation_signer(&self, origin: &Name) -> Result<String, InternetError> {
         let key = self.entry.record(KSK_FLAGS);
         let digest = key.to_digest(origin, DigestType::SHA256)?;
         Ok(format!(
@@ -129,7 +129,7 @@ impl ZoneKeys<'_> {
     }
 
     /// The key that the parent names, as a trust anchor is written.
-    pub(super) fn anchor(&self, origin: &str) -> String {
+    pub(crate) fn anchor(&self, origin: &str) -> String {
         format!(
             "{origin}. 172800 IN DNSKEY {KSK_FLAGS} 3 13 {}\n",
             BASE64.encode(&self.entry.public)
@@ -138,7 +138,7 @@ impl ZoneKeys<'_> {
 }
 
 /// Writes (and signs, where they are) all zones into `folder`, as `ORIGIN.zone`, on all cores.
-pub(super) fn write_zones(
+pub(crate) fn write_zones(
     zones: &[(Zone, ZoneKeys<'_>)],
     wrong: ZoneKeys<'_>,
     folder: &Path,
@@ -202,7 +202,7 @@ fn write_zone(zone: &Zone, keys: ZoneKeys<'_>, folder: &Path) -> Result<(), Inte
 }
 
 /// Where a zone's file is.
-pub(super) fn zone_path(folder: &Path, zone: &Zone) -> PathBuf {
+pub(crate) fn zone_path(folder: &Path, zone: &Zone) -> PathBuf {
     folder.join(format!("{}.zone", zone.file_stem()))
 }
 
