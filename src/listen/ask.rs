@@ -134,3 +134,198 @@ async fn outcome(
         Some(Err(_)) | None => Err(ResolveError::TimedOut),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::sync::watch;
+    use zzdot_client::{
+        cache::{Cache, Limits},
+        wire::{self, QuestionFlags, View},
+    };
+
+    use super::*;
+    use crate::{
+        answer::{Asker, Outcome, Transport, cookie::Secret},
+        counters::Counters,
+        resolve::{Resolution, Source},
+    };
+
+    /// Answers with an address whose TTL is 60 as soon as it may; counts who is asking.
+    struct Slow {
+        may: watch::Sender<bool>,
+        asking: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl Source for Slow {
+        fn resolve(&self, query: Arc<[u8]>, _: tokio::time::Instant) -> Resolution<'_> {
+            struct Asking(Arc<std::sync::atomic::AtomicUsize>);
+            impl Drop for Asking {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+            self.asking
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let asking = Asking(Arc::clone(&self.asking));
+            Box::pin(async move {
+                let mut may = self.may.subscribe();
+                let _ = may.wait_for(|may| *may).await;
+                drop(asking);
+                let mut response = query.to_vec();
+                response[2] |= 0x80;
+                response[7] = 1;
+                response.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]);
+                Ok(response)
+            })
+        }
+
+        fn describe(&self) -> serde_json::Value {
+            serde_json::Value::Null
+        }
+    }
+
+    struct Lab {
+        responder: Arc<Responder>,
+        inquirer: Inquirer,
+        source: Arc<Slow>,
+        start: Instant,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let source = Arc::new(Slow {
+                may: watch::Sender::new(true),
+                asking: Arc::default(),
+            });
+            // Long enough ago for an answer of that time to be over by now.
+            let start = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
+            let responder = Arc::new(Responder::new(
+                Arc::clone(&source) as Arc<dyn Source>,
+                Secret([1; 16]),
+                Arc::new(Counters::default()),
+            ));
+            responder.replace_cache(Some(Cache::new(Limits::default(), [2; 16], start)));
+            Self {
+                inquirer: Inquirer::new(Arc::clone(&responder), Duration::from_secs(7)),
+                responder,
+                source,
+                start,
+            }
+        }
+
+        fn ask(&self, name: &str, instant: Instant) -> Outcome {
+            let asker = Asker {
+                address: [127, 0, 0, 1].into(),
+                transport: Transport::Tcp,
+                time: SystemTime::now(),
+                instant,
+                pressed: false,
+                idle: None,
+            };
+            let flags = QuestionFlags {
+                rd: true,
+                ..QuestionFlags::default()
+            };
+            let qtype = hickory_proto::rr::RecordType::A;
+            let query = wire::question(1, &name.parse().unwrap(), qtype, flags, None);
+            self.responder.answer(&asker, &query, &mut Vec::new())
+        }
+
+        /// The question about a name whose answer was kept 90 seconds ago for 60.
+        async fn overdue(&self, name: &str) -> Box<Pending> {
+            let Outcome::Ask(pending) = self.ask(name, self.start) else {
+                panic!("not asked");
+            };
+            let answer = self
+                .source
+                .resolve(pending.query(), tokio::time::Instant::now());
+            let answer = answer.await;
+            self.responder.finish(*pending, answer, self.start);
+            match self.ask(name, Instant::now()) {
+                Outcome::Ask(pending) if pending.has_stale() => pending,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn asking(&self) -> usize {
+            self.source
+                .asking
+                .load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    fn ttl(answer: &[u8]) -> u32 {
+        let view = View::parse(answer).unwrap();
+        view.records().next().unwrap().unwrap().ttl
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_source_is_waited_for_and_a_slow_one_is_not_and_goes_on() {
+        let lab = Lab::new();
+        let quick = lab.overdue("www.example.").await;
+        assert_eq!(ttl(&lab.inquirer.ask(quick).await), 60);
+
+        let slow = lab.overdue("slow.example.").await;
+        lab.source.may.send_replace(false);
+        let before = tokio::time::Instant::now();
+        assert_eq!(ttl(&lab.inquirer.ask(slow).await), 30);
+        assert_eq!(before.elapsed(), CLIENT_RESPONSE);
+
+        // The answer still comes, for the next one.
+        assert_eq!(lab.asking(), 1);
+        lab.source.may.send_replace(true);
+        while !matches!(
+            lab.ask("slow.example.", Instant::now()),
+            Outcome::Replied(_)
+        ) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(lab.responder.counters().value(Event::Refreshed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_on_for_who_has_gone() {
+        let lab = Lab::new();
+        let pending = lab.overdue("www.example.").await;
+        lab.source.may.send_replace(false);
+        let inquirer = lab.inquirer.clone();
+        let asking = tokio::spawn(async move { inquirer.ask(pending).await });
+        while lab.asking() == 0 {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        while lab.asking() != 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_are_asked_again_and_no_more() {
+        let lab = Lab::new();
+        let mut refreshes = Vec::new();
+        for number in 0..=REFRESHES {
+            let pending = lab.overdue(&format!("n{number}.example.")).await;
+            refreshes.push(Box::new(pending.into_refresh()));
+        }
+        lab.source.may.send_replace(false);
+        refreshes
+            .into_iter()
+            .for_each(|refresh| lab.inquirer.refresh(refresh));
+        let counters = lab.responder.counters();
+        assert_eq!(counters.value(Event::Refreshed), REFRESHES as u64);
+        assert_eq!(counters.value(Event::RefreshesAll), 1);
+
+        // A place is free again once one has its answer.
+        lab.source.may.send_replace(true);
+        while lab.inquirer.refreshes.available_permits() < REFRESHES {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(matches!(
+            lab.ask("n0.example.", Instant::now()),
+            Outcome::Replied(_)
+        ));
+    }
+}
