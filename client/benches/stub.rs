@@ -24,7 +24,7 @@ fn there_and_back(bencher: Bencher<'_, '_>, together: u16) {
         .unwrap();
     let (endpoint, _) = resolver();
     let entered = runtime.enter();
-    let (_stub, _upstream, address) = stub(&endpoint, StubLimits::default());
+    let (_stub, _upstream, address) = stub(&endpoint, StubLimits::default(), 0);
     drop(entered);
     let program = program(address);
     let queries: Vec<_> = (0..together)

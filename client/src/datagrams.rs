@@ -16,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::dot::{Recalled, Terms};
 use crate::wire;
 
 /// Datagrams taken or given in one system call at the most.
@@ -270,6 +271,40 @@ impl Outbox {
         for (at, asker) in self.answers.drain(..).skip(sent) {
             send_later(buffer, at, asker);
         }
+    }
+}
+
+/// Answers that are known, to questions of one batch.
+#[derive(Debug, Default)]
+pub struct Replies {
+    bytes: Vec<u8>,
+    outbox: Outbox,
+}
+
+impl Replies {
+    /// Has `recall` append the answer for `asker`.
+    ///
+    /// # Errors
+    /// Gives the asker back, and what `recall` said instead.
+    pub fn put(
+        &mut self,
+        asker: Asker,
+        recall: impl FnOnce(&mut Vec<u8>) -> Recalled,
+    ) -> Result<(), (Asker, Option<Terms>)> {
+        let start = self.bytes.len();
+        match recall(&mut self.bytes) {
+            Recalled::Known => {
+                self.outbox.put(start..self.bytes.len(), asker);
+                Ok(())
+            }
+            Recalled::Unknown(terms) => Err((asker, terms)),
+        }
+    }
+
+    /// Sends all. Call within a tokio runtime.
+    pub fn send(&mut self) {
+        self.outbox.send(&self.bytes);
+        self.bytes.clear();
     }
 }
 

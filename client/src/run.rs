@@ -159,6 +159,7 @@ impl Daemon {
             ("control-socket", old.control_socket == new.control_socket),
             ("askers", old.askers == new.askers),
             ("limits", old.limits == new.limits),
+            ("cache", old.cache == new.cache),
         ] {
             if !same {
                 let message = format!("{key} cannot change while running");
@@ -252,14 +253,20 @@ fn discovered(
         Failure::new(Exit::CannotRun, message)
     })?;
     let (store, limits) = (Arc::clone(store), &config.limits);
-    Ok(Upstream::discovered(server, config.legacy, store, limits))
+    Ok(Upstream::discovered(
+        server,
+        config.legacy,
+        store,
+        limits,
+        config.cache.bytes,
+    ))
 }
 
 fn configured(config: &Config) -> Result<Arc<Upstream>, Failure> {
     let Server::Tls(endpoint) = &config.server else {
         return Err(Failure::new(Exit::Usage, "server is not given by tls://"));
     };
-    Upstream::fixed(endpoint, &config.limits)
+    Upstream::fixed(endpoint, &config.limits, config.cache.bytes)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 

@@ -21,7 +21,7 @@ fn a_question_and_its_answer_cost_what_rustls_allocates_for_two_records_and_noth
         .unwrap();
     let (endpoint, _) = resolver();
     let _entered = runtime.enter();
-    let (_stub, _upstream, address) = stub(&endpoint, StubLimits::default());
+    let (_stub, _upstream, address) = stub(&endpoint, StubLimits::default(), 0);
     let program = program(address);
     program.set_nonblocking(true).unwrap();
     let program = UdpSocket::from_std(program).unwrap();

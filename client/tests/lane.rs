@@ -26,6 +26,10 @@ struct Lab {
 
 impl Lab {
     fn new(limits: StubLimits) -> Self {
+        Self::with_cache(limits, 0)
+    }
+
+    fn with_cache(limits: StubLimits, bytes: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -33,7 +37,7 @@ impl Lab {
             .unwrap();
         let (endpoint, seen) = resolver();
         let entered = runtime.enter();
-        let (stub, upstream, address) = stub(&endpoint, limits);
+        let (stub, upstream, address) = stub(&endpoint, limits, bytes);
         drop(entered);
         let lab = Self {
             runtime,
@@ -195,4 +199,67 @@ fn who_stops_waits_for_the_answers_under_way() {
     let Lab { runtime, stub, .. } = &mut lab;
     runtime.block_on(stub.take().unwrap().drain(Duration::from_secs(20)));
     assert_eq!(lab.answer().unwrap().rcode(), 2);
+}
+
+/// The TTL of the answer's address: behind the header, the question and six bytes.
+const TTL: std::ops::Range<usize> = 36..40;
+
+#[test]
+fn a_kept_answer_is_the_one_that_came_and_only_for_the_same_question() {
+    let lab = Lab::with_cache(StubLimits::default(), 1 << 20);
+    let kept = || lab.upstream.status()["queries"]["kept"].as_u64().unwrap();
+    let ask = |query: &[u8]| {
+        lab.program.send(query).unwrap();
+        lab.answer().unwrap().0
+    };
+    let plain = query(1, "kept.example.");
+    let came = ask(&plain);
+    assert_eq!((kept(), lab.tls("sent")), (0, 2));
+    let mut again = ask(&plain);
+    assert_eq!((kept(), lab.tls("sent")), (1, 2));
+    again[TTL].copy_from_slice(&came[TTL]);
+    assert_eq!(again, came);
+
+    // Another id and other letters are the same question.
+    let mut shouted = query(2, "kept.example.");
+    shouted[13..17].make_ascii_uppercase();
+    let shouted = ask(&shouted);
+    assert_eq!(shouted[..2], [0, 2]);
+    assert_eq!(&shouted[13..17], b"KEPT");
+    assert_eq!(kept(), 2);
+
+    // What makes a difference to the answer does.
+    let mut differing = vec![plain.clone(); 5];
+    differing[0][2] &= !1; // RD
+    differing[1][3] |= 0x10; // CD
+    differing[2][3] |= 0x20; // AD
+    let opt_flags = plain.len() - 4;
+    differing[3][opt_flags] |= 0x80; // DO
+    differing[4].truncate(plain.len() - 11);
+    differing[4][11] = 0; // no EDNS
+    for query in &differing {
+        ask(query);
+    }
+    assert_eq!((kept(), lab.tls("sent")), (2, 7));
+    for query in &differing[1..] {
+        ask(query);
+    }
+    assert_eq!((kept(), lab.tls("sent")), (6, 7));
+    ask(&differing[0]);
+    assert_eq!(
+        (kept(), lab.tls("sent")),
+        (6, 8),
+        "who does not ask for recursion asks anew"
+    );
+}
+
+#[test]
+fn without_a_cache_nothing_is_kept() {
+    let lab = Lab::new(StubLimits::default());
+    for id in 1..=3 {
+        lab.ask(id, "kept.example.");
+        lab.answer().unwrap();
+    }
+    assert_eq!(lab.tls("sent"), 4);
+    assert_eq!(lab.upstream.status()["queries"]["kept"], 0);
 }

@@ -238,7 +238,7 @@ fn a_session_that_took_a_server_for_legacy_obeys_a_binding_that_another_one_stor
         let (store, limits) = (Arc::clone(&store), StubLimits::default());
         let address = resolver.address;
         let upstream =
-            Upstream::discovered(address, LegacyPolicy::Plain, Arc::clone(&store), &limits);
+            Upstream::discovered(address, LegacyPolicy::Plain, Arc::clone(&store), &limits, 0);
         let answer = Arc::clone(&upstream).answer(query.clone()).await;
         assert_eq!(rcode(&answer), 0);
         assert!(

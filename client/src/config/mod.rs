@@ -36,6 +36,7 @@ struct File {
     control_socket: Option<PathBuf>,
     legacy: LegacyPolicy,
     askers: Askers,
+    cache: CacheSettings,
     limits: StubLimits,
 }
 
@@ -53,6 +54,7 @@ impl Default for File {
             control_socket: None,
             legacy: LegacyPolicy::Plain,
             askers: Askers::Loopback,
+            cache: CacheSettings::default(),
             limits: StubLimits::default(),
         }
     }
@@ -73,6 +75,8 @@ pub struct Config {
     pub legacy: LegacyPolicy,
     /// Who may ask.
     pub askers: Askers,
+    /// Which answers are kept.
+    pub cache: CacheSettings,
     /// The bounds of the daemon.
     pub limits: StubLimits,
 }
@@ -109,6 +113,14 @@ pub enum Askers {
     Loopback,
     /// Whoever reaches the listening addresses.
     Any,
+}
+
+/// Which answers are kept: the table `[cache]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CacheSettings {
+    /// Memory for answers; 0 means that none are kept, since the resolver is near.
+    pub bytes: usize,
 }
 
 /// Why there is no configuration.
@@ -193,6 +205,7 @@ impl Config {
             control_socket: file.control_socket,
             legacy: file.legacy,
             askers: file.askers,
+            cache: file.cache,
             limits: file.limits,
         })
     }
@@ -228,6 +241,7 @@ mod tests {
         assert!(matches!(config.server, Server::System));
         assert_eq!(config.legacy, LegacyPolicy::Plain);
         assert_eq!(config.askers, Askers::Loopback);
+        assert_eq!(config.cache.bytes, 0, "nothing is kept");
     }
 
     #[test]

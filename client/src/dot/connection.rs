@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 use super::DotLimits;
 use super::connect::{Link, now};
 use super::driver::drive;
-use super::express::Patron;
+use super::express::{Patron, Terms};
 use super::mux::Mux;
 use super::pool::Inner;
 use crate::datagrams::Asker;
@@ -113,6 +113,8 @@ pub(super) struct Held {
     pub(super) connection: Arc<Connection>,
     /// Its place among the questions of the pool.
     pub(super) turn: OwnedSemaphorePermit,
+    /// Under which its answer is kept, if it is.
+    pub(super) terms: Option<Terms>,
 }
 
 impl fmt::Debug for Express {

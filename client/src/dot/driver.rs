@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,7 +72,7 @@ struct Driver {
     write_by: Option<Instant>,
     outbox: Outbox,
     /// What the answers in `outbox` held.
-    parting: Vec<Held>,
+    parting: Vec<(Range<usize>, Held)>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -265,8 +266,9 @@ impl Driver {
                 received += 1;
                 match state.mux.receive(time, message) {
                     Received::Express(express, length) => {
-                        self.outbox.put(start..start + length, express.asker);
-                        self.parting.push(express.held);
+                        let at = start..start + length;
+                        self.outbox.put(at.clone(), express.asker);
+                        self.parting.push((at, express.held));
                     }
                     Received::Stranded(one) => stranded.push(one),
                     Received::Task => {}
@@ -280,8 +282,13 @@ impl Driver {
         add(&counters.late, late);
         add(&counters.mismatched, mismatched);
         // Counted first: who has his answer may look.
-        if let Some(held) = self.parting.first() {
+        if let Some((_, held)) = self.parting.first() {
             held.patron.answered(self.parting.len() as u64);
+        }
+        for (at, held) in &self.parting {
+            if let (Some(terms), Some(answer)) = (held.terms, self.plain.get(at.clone())) {
+                held.patron.keep(answer, terms, time);
+            }
         }
         self.outbox.send(&self.plain);
         self.parting.clear();
@@ -321,7 +328,7 @@ impl Driver {
 }
 
 /// Where the message stands whose frame begins at `at`; none while it is not whole.
-fn message_at(plain: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
+fn message_at(plain: &[u8], at: usize) -> Option<Range<usize>> {
     let length = plain.get(at..at + LENGTH_BYTES)?.first_chunk()?;
     let start = at + LENGTH_BYTES;
     let end = start + usize::from(u16::from_be_bytes(*length));

@@ -11,15 +11,43 @@ use super::connection::{Connection, Express, Held, Ticket};
 use super::hop::Outbound;
 use super::mux::Stranded;
 use super::pool::Inner;
-use crate::datagrams::Asker;
+use crate::cache::{KeyBits, ViewId};
+use crate::datagrams::{Asker, Replies};
 
 /// Who answers for the questions of a [`Lane`].
 pub trait Patron: Send + Sync {
     /// So many answers are on their way.
     fn answered(&self, answers: u64);
 
+    /// Appends the answer to `query`, if he knows one that the pool of this number would give. If not, the terms under
+    /// which the one that comes is to be shown to [`Patron::keep`], if any.
+    fn recall(&self, _query: &[u8], _pool: u32, _now: Instant, _out: &mut Vec<u8>) -> Recalled {
+        Recalled::Unknown(None)
+    }
+
+    /// The answer to a question with these terms.
+    fn keep(&self, _answer: &[u8], _terms: Terms, _now: Instant) {}
+
     /// Patience alone does not answer this question: look after it in a task. Called within a tokio runtime.
     fn take_over(self: Arc<Self>, question: Unanswered);
+}
+
+/// What makes a difference to an answer beside its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The bits of the question.
+    pub bits: KeyBits,
+    /// Where it came from.
+    pub view: ViewId,
+}
+
+/// Whether an answer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recalled {
+    /// It was appended.
+    Known,
+    /// It is not, and may be kept under these terms, if any.
+    Unknown(Option<Terms>),
 }
 
 /// A connection that questions can leave by now. They leave together when it is dropped.
@@ -52,11 +80,17 @@ impl Lane {
         }
     }
 
-    /// Asks `query` for `asker`.
+    /// Asks `query` for `asker`, unless the answer is known, which goes to `replies`.
     ///
     /// # Errors
     /// Gives the asker back where that cannot be: no turn, no room, no question.
-    pub fn ask(&self, query: &[u8], asker: Asker) -> Result<(), Asker> {
+    pub fn ask(&self, query: &[u8], asker: Asker, replies: &mut Replies) -> Result<(), Asker> {
+        let recalled =
+            |out: &mut Vec<u8>| self.patron.recall(query, self.pool.number(), self.now, out);
+        let (asker, terms) = match replies.put(asker, recalled) {
+            Ok(()) => return Ok(()),
+            Err(unknown) => unknown,
+        };
         let Some(turn) = self.pool.try_turn() else {
             return Err(asker);
         };
@@ -65,6 +99,7 @@ impl Lane {
             pool: Arc::clone(&self.pool),
             connection: Arc::clone(&self.connection),
             turn,
+            terms,
         };
         let express = Express { asker, held };
         self.connection

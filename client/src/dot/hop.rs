@@ -288,7 +288,8 @@ fn unless_signed(answer: &[u8], edns: Option<&Edns>) -> Result<Vec<u8>, WireErro
     }
 }
 
-fn is_hop_by_hop(code: u16) -> bool {
+/// Whether an EDNS option is between two neighbours.
+pub(crate) fn is_hop_by_hop(code: u16) -> bool {
     matches!(
         code,
         COOKIE_OPTION | KEEPALIVE_OPTION | wire::PADDING_OPTION

@@ -34,7 +34,8 @@ use rustls_pki_types::ServerName;
 
 pub use connect::{ConnectError, ConnectStage, Observed, observe};
 pub use connection::Ended;
-pub use express::{Lane, Patron, Pursuit, Unanswered};
+pub use express::{Lane, Patron, Pursuit, Recalled, Terms, Unanswered};
+pub(crate) use hop::is_hop_by_hop;
 pub use hop::without_hop_options;
 pub use pool::{DotPool, PoolStatus};
 pub use proof::{PeerProof, spki_sha256};

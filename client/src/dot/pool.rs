@@ -1,6 +1,6 @@
 //! Keeps a connection to one server and gets questions answered over it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +25,11 @@ pub struct DotPool {
     inner: Arc<Inner>,
 }
 
+/// Tells pools apart.
+static POOLS: AtomicU32 = AtomicU32::new(0);
+
 pub(super) struct Inner {
+    number: u32,
     address: std::net::SocketAddr,
     connector: Box<dyn Connect>,
     limits: DotLimits,
@@ -143,6 +147,7 @@ impl DotPool {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
+                number: POOLS.fetch_add(1, Ordering::Relaxed),
                 address,
                 connector,
                 turns: Arc::new(Semaphore::new(
@@ -274,6 +279,11 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No other pool has it.
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn padding(&self) -> usize {

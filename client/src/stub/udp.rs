@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Shared;
 use super::limits::{StubCounters, count};
 use super::screen::{Screened, screen};
-use crate::datagrams::{Asker, Counter, Inbox, Listener};
+use crate::datagrams::{Asker, Counter, Inbox, Listener, Replies};
 use crate::dot::Lane;
 
 /// A question fits into far less; what is longer is cut and answered FORMERR.
@@ -31,6 +31,7 @@ pub(super) async fn serve(listener: Listener, shared: Arc<Shared>) {
         .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = Arc::new(listener);
     let mut inbox = Inbox::new(local, QUERY_BYTES_MAX);
+    let mut replies = Replies::default();
     let mut stopping = shared.stopping.clone();
     let stop = stopping.wait_for(|stop| *stop);
     tokio::pin!(stop);
@@ -47,8 +48,10 @@ pub(super) async fn serve(listener: Listener, shared: Arc<Shared>) {
         }
         let lane = Arc::clone(&shared.source).lane();
         for (message, peer) in inbox.datagrams() {
-            take(message, peer, local, lane.as_ref(), &listener, &shared);
+            let source = (lane.as_ref(), &mut replies);
+            take(message, peer, local, source, &listener, &shared);
         }
+        replies.send();
     }
 }
 
@@ -56,7 +59,7 @@ fn take(
     message: &[u8],
     peer: SocketAddr,
     local: SocketAddr,
-    lane: Option<&Lane>,
+    (lane, replies): (Option<&Lane>, &mut Replies),
     listener: &Arc<Listener>,
     shared: &Arc<Shared>,
 ) {
@@ -89,7 +92,7 @@ fn take(
         turn,
     };
     let asked = match lane {
-        Some(lane) => lane.ask(message, asker),
+        Some(lane) => lane.ask(message, asker, replies),
         None => Err(asker),
     };
     let Err(asker) = asked else {

@@ -1,6 +1,7 @@
 //! Gets questions answered by the configured server, as far as the session with it allows.
 
 mod discovery;
+mod kept;
 mod status;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use zzdot_zonegen::name::ResolverName;
 use crate::config::LegacyPolicy;
 use crate::discover::WalkPolicy;
 use crate::dot::{
-    DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Unanswered, without_hop_options,
+    DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Recalled, Terms, Unanswered,
+    without_hop_options,
 };
 use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
 use crate::session::{Advice, Failure, Route, Session, failure_of};
@@ -28,6 +30,7 @@ use crate::walker::{Carrier, walk_over};
 use crate::wire::{self, View};
 
 use discovery::{Allowed, Discovery, Inner, keep};
+use kept::{Kept, terms};
 
 pub use status::{describe, describe_all};
 
@@ -43,6 +46,7 @@ pub struct Upstream {
     kind: Kind,
     query_budget: Duration,
     walk_budget: Duration,
+    kept: Option<Kept>,
     encrypted: AtomicU64,
     cleartext: AtomicU64,
     /// By the name of the reason; the names are few.
@@ -57,20 +61,21 @@ enum Kind {
 }
 
 impl Upstream {
-    /// A server whose proof is configured.
+    /// A server whose proof is configured. `cache_bytes` is room for answers; 0 means that none are kept.
     ///
     /// # Errors
     /// When the proof is nothing that TLS can check.
     pub fn fixed(
         endpoint: &Endpoint,
         limits: &StubLimits,
+        cache_bytes: usize,
     ) -> Result<Arc<Self>, crate::dot::ConnectError> {
         let pool = DotPool::new(endpoint, DotLimits::default())?;
         let kind = Kind::Fixed {
             address: endpoint.address,
             pool,
         };
-        Ok(Arc::new(Self::new(kind, limits)))
+        Ok(Arc::new(Self::new(kind, limits, cache_bytes)))
     }
 
     /// A server that is to be discovered, or was before. Starts at once: with TLS where the store
@@ -81,6 +86,7 @@ impl Upstream {
         legacy: LegacyPolicy,
         store: Arc<Store>,
         limits: &StubLimits,
+        cache_bytes: usize,
     ) -> Arc<Self> {
         let expected = store.expected_at(server);
         let session = Session::new(server, legacy, expected, now());
@@ -94,16 +100,17 @@ impl Upstream {
             walks: watch::Sender::new(0),
             plain_turns: Semaphore::new(PLAIN_IN_FLIGHT),
         }));
-        let upstream = Arc::new(Self::new(kind, limits));
+        let upstream = Arc::new(Self::new(kind, limits, cache_bytes));
         tokio::spawn(keep(Arc::downgrade(&upstream)));
         upstream
     }
 
-    fn new(kind: Kind, limits: &StubLimits) -> Self {
+    fn new(kind: Kind, limits: &StubLimits, cache_bytes: usize) -> Self {
         Self {
             kind,
             query_budget: limits.query_budget(),
             walk_budget: limits.walk_budget(),
+            kept: Kept::new(cache_bytes, now()),
             encrypted: AtomicU64::new(0),
             cleartext: AtomicU64::new(0),
             failed: Mutex::default(),
@@ -155,6 +162,7 @@ impl Upstream {
         let queries = json!({
             "encrypted": self.encrypted.load(Ordering::Relaxed),
             "cleartext": self.cleartext.load(Ordering::Relaxed),
+            "kept": self.kept.as_ref().map_or(0, Kept::hits),
             "failed": failures.values().sum::<u64>(),
             "failed-by-reason": failures,
         });
@@ -369,6 +377,22 @@ impl Patron for Upstream {
         self.encrypted.fetch_add(answers, Ordering::Relaxed);
         if let Kind::Discovered(discovery) = &self.kind {
             discovery.lock().session.on_tls_answer();
+        }
+    }
+
+    fn recall(&self, query: &[u8], pool: u32, now: Instant, out: &mut Vec<u8>) -> Recalled {
+        let Some(kept) = &self.kept else {
+            return Recalled::Unknown(None);
+        };
+        match terms(query, pool) {
+            Some(terms) if kept.find(query, terms, now, out) => Recalled::Known,
+            terms => Recalled::Unknown(terms),
+        }
+    }
+
+    fn keep(&self, answer: &[u8], terms: Terms, now: Instant) {
+        if let Some(kept) = &self.kept {
+            kept.keep(answer, terms, now);
         }
     }
 

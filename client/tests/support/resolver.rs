@@ -28,7 +28,8 @@ pub(crate) struct Seen {
 
 /// Starts a resolver that repeats each question as its answer. Of names that begin so, it treats the first question
 /// differently: `hangup` ends the connection, `mute` makes it one that is never written to again, `broken` gets an answer
-/// that is none. The second is answered like any other. `never` is not answered at all, and `large` with 1,000 bytes.
+/// that is none. The second is answered like any other. `never` is not answered at all, `large` with 1,000 bytes,
+/// and `kept` with an address that may be kept for 300 seconds.
 pub(crate) fn resolver() -> (Endpoint, Arc<Seen>) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["dot.example".to_owned()]).unwrap();
@@ -93,7 +94,11 @@ fn converse(stream: TcpStream, config: Arc<ServerConfig>, seen: &Seen) -> std::i
         }
         let end = view.records_start();
         message[2] |= 0x80;
-        if first && is(b"broken") {
+        if is(b"kept") {
+            message[7] = 1;
+            let record = [0xC0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1];
+            message.splice(end..end, record);
+        } else if first && is(b"broken") {
             message[7] = 1;
         } else if is(b"large") {
             message.truncate(end);
@@ -108,8 +113,12 @@ fn converse(stream: TcpStream, config: Arc<ServerConfig>, seen: &Seen) -> std::i
 }
 
 /// The stub before `endpoint`, and where it listens. Call within a tokio runtime.
-pub(crate) fn stub(endpoint: &Endpoint, limits: StubLimits) -> (Stub, Arc<Upstream>, SocketAddr) {
-    let upstream = Upstream::fixed(endpoint, &limits).unwrap();
+pub(crate) fn stub(
+    endpoint: &Endpoint,
+    limits: StubLimits,
+    cache_bytes: usize,
+) -> (Stub, Arc<Upstream>, SocketAddr) {
+    let upstream = Upstream::fixed(endpoint, &limits, cache_bytes).unwrap();
     let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let address = sockets.addresses()[0];
     let source = Arc::clone(&upstream) as Arc<dyn Answer>;
@@ -121,13 +130,11 @@ pub(crate) fn stub(endpoint: &Endpoint, limits: StubLimits) -> (Stub, Arc<Upstre
 /// A question for the address of `name`.
 pub(crate) fn query(id: u16, name: &str) -> Vec<u8> {
     let (name, edns) = (Name::from_str(name).unwrap(), Edns::plain(false));
-    question(
-        id,
-        &name,
-        RecordType::A,
-        QuestionFlags::default(),
-        Some(&edns),
-    )
+    let flags = QuestionFlags {
+        rd: true,
+        ..QuestionFlags::default()
+    };
+    question(id, &name, RecordType::A, flags, Some(&edns))
 }
 
 /// A program that asks `stub`.

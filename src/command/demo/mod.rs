@@ -284,7 +284,8 @@ impl Client {
         let refuse = |text: String| Failure::new(Exit::CannotRun, text);
         let (store, _) = Store::open(folder).map_err(|error| refuse(error.to_string()))?;
         let limits = StubLimits::default();
-        let upstream = Upstream::discovered(server, LegacyPolicy::Refuse, Arc::new(store), &limits);
+        let upstream =
+            Upstream::discovered(server, LegacyPolicy::Refuse, Arc::new(store), &limits, 0);
         let sockets = client_sockets()?;
         let stub = Stub::start(
             sockets,

@@ -53,7 +53,8 @@ fn a_question_goes_out_as_a_task_would_send_it_and_its_answer_comes_back_as_to_a
     let now = Instant::now();
     for edns in [None, Some(Edns::plain(true))] {
         let mut mux = mux(now);
-        let asked = query("wWw.Example.", edns.as_ref());
+        let mut asked = query("www.example.", edns.as_ref());
+        asked[14] = b'W';
         mux.ask_express(now, &asked, 1).unwrap();
         let sent = frames(&mut mux).remove(0);
         let outbound = Outbound::new(&asked, 128).unwrap();
