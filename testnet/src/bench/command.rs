@@ -32,7 +32,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     programs: Vec<String>,
     /// How many times every program has its turn.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 7)]
     rounds: u32,
     /// How long one turn takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 1000)]

@@ -19,6 +19,9 @@ const BOTTOM: f64 = 30.0;
 /// A bar this many times longer than goal and our own is cut, so that those remain legible.
 const CUT: f64 = 9.0;
 
+/// The words beside a bar are about so long.
+const WORDS: f64 = 150.0;
+
 const STYLE: &str = "\
 text { font: 13px system-ui, sans-serif; fill: #1f2328 } \
 .title { font-weight: 600; font-size: 15px } .quiet { fill: #59636e; font-size: 12px } .name { text-anchor: end } \
@@ -128,10 +131,17 @@ fn bar(svg: &mut String, standing: &Standing, line: &Line, scale: &Scale, y: f64
     if line.sound == 0 {
         words += "  (with faults)";
     }
+    let mut start = reached + 8.0;
+    // The words do not stand on the line of the goal.
+    if let Some(goal) = scale.goal.map(|goal| scale.x(goal))
+        && (start - 4.0..start + WORDS).contains(&goal)
+    {
+        start = goal + 7.0;
+    }
     let _ = writeln!(
         svg,
         "<text class=\"value{own}\" x=\"{:.1}\" y=\"{baseline:.1}\">{}</text>",
-        reached + 8.0,
+        start,
         escaped(&words)
     );
 }
@@ -181,9 +191,7 @@ impl Scale {
 
 fn subtitle(standing: &Standing) -> String {
     let of = match standing.reference {
-        Some(program) => format!(
-            "times what {program} needs in the same round; the number beside it is the middle value"
-        ),
+        Some(program) => format!("times {program}, round by round · middle value"),
         None => "middle value".into(),
     };
     let better = if matches!(standing.row.goal, Goal::AtLeast(_)) {
@@ -191,7 +199,7 @@ fn subtitle(standing: &Standing) -> String {
     } else {
         "less is better"
     };
-    format!("{of}; the whisker spans the middle half of the rounds; {better}")
+    format!("{of} · whisker: middle half of the rounds · {better}")
 }
 
 fn goal_name(standing: &Standing) -> String {

@@ -388,7 +388,7 @@ fn parse_notes(text: &str) -> BTreeMap<String, String> {
     for line in text.lines() {
         if let Some(heading) = line.strip_prefix("## ") {
             name = heading.trim().to_owned();
-        } else if !line.starts_with("# ") {
+        } else if !["# ", "<!--"].iter().any(|aside| line.starts_with(aside)) {
             let note = notes.entry(name.clone()).or_default();
             note.push_str(line);
             note.push('\n');
@@ -432,7 +432,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let row = GROUPS[0].rows[0];
         let notes = format!(
-            "# Remarks\n\nFor all.\n\n## {}\n\nOne remark,\nof two lines.\n\n## other\n\nElsewhere.\n",
+            "# Remarks\n\n<!-- How to. -->\nFor all.\n\n## {}\n\nOne remark,\nof two lines.\n\n## other\n\nElsewhere.\n",
             row.name
         );
         fs::write(folder.path().join(NOTES), notes).unwrap();
@@ -448,7 +448,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
-        assert!(!page.contains("Elsewhere"));
+        assert!(!page.contains("Elsewhere") && !page.contains("How to"));
         let plot = folder.path().join(IMAGES).join(format!("{}.svg", row.name));
         assert!(plot.is_file());
         assert!(page.contains(&format!("{IMAGES}/{}.svg", row.name)));
