@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Events taken from the kernel at once.
-const EVENTS: usize = 512;
+const EVENTS: usize = 64;
 /// Addresses that connections come from in turn: more than one host has.
 const SOURCES: u32 = 250;
 /// Bits of a message id that say which slot it belongs to; the others tell uses of a slot apart.
