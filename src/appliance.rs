@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
+use hickory_proto::rr::Name;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use zzdot_client::cache::{self, Cache};
@@ -271,6 +272,19 @@ impl Appliance {
             })),
             "counters": &**self.responder.counters(),
         })
+    }
+
+    /// Forgets the answers about `name`, or all; says how many there were.
+    pub fn flush(&self, name: Option<&Name>) -> Value {
+        let forgotten = self.responder.cache().map(|cache| match name {
+            Some(name) => cache.forget(name),
+            None => {
+                let entries = cache.usage().entries;
+                cache.clear();
+                entries
+            }
+        });
+        json!({ "forgotten": forgotten })
     }
 
     /// Stops taking queries and waits for those in flight.

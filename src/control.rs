@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use zzdot_client::control::{Rejection, Request};
 
-use crate::appliance::Appliance;
+use crate::{appliance::Appliance, command::flush};
 
 /// The appliance while it runs; taken out when it stops.
 pub type Shared = Arc<Mutex<Option<Appliance>>>;
@@ -20,6 +20,13 @@ pub async fn handle(appliance: Shared, request: Request) -> Result<Value, Reject
     match request.command.as_str() {
         "status" => Ok(appliance.status()),
         "identity" => Ok(appliance.summary()),
+        "flush" => match request.text("name").map(flush::parse) {
+            None => Ok(appliance.flush(None)),
+            Some(Some(name)) => Ok(appliance.flush(Some(&name))),
+            Some(None) => Err(Rejection::new(
+                "what is to be forgotten is not a domain name",
+            )),
+        },
         _ => Err(Rejection::unknown_command(&request)),
     }
 }

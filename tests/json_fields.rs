@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::process::Command;
+
 use serde_json::Value;
-use support::daemon::Place;
+use support::{daemon::Place, program};
 
 #[test]
 fn every_field_of_status_and_identity_is_documented() {
@@ -39,4 +41,28 @@ fn collect(value: &Value, into: &mut Vec<String>) {
         Value::Array(values) => values.iter().for_each(|value| collect(value, into)),
         _ => {}
     }
+}
+
+#[test]
+fn flush_forgets_what_is_kept_about_a_name_or_everything() {
+    let place = Place::new("[resolve]\nupstreams = [\"127.0.0.1:9\"]\n");
+    let _daemon = place.serve();
+    for name in ["localhost", "app.localhost", "www.invalid"] {
+        let server = format!("@{}", place.address);
+        let asked = Command::new(program::find("dig", "bind9-dnsutils"))
+            .args(["-p", "5300", &server, name])
+            .output()
+            .unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+    }
+    assert_eq!(place.status()["cache"]["entries"], 3);
+    assert_eq!(place.told("flush", &["LocalHost"]), "1 answer forgotten\n");
+    assert_eq!(
+        place.told("flush", &["nothing.example."]),
+        "0 answers forgotten\n"
+    );
+    let all: Value = serde_json::from_str(&place.told("flush", &["--json"])).unwrap();
+    assert_eq!(all["forgotten"], 2);
+    assert_eq!(place.status()["cache"]["entries"], 0);
+    assert_eq!(place.run("flush", &["a..b"]).status.code(), Some(2));
 }

@@ -13,6 +13,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 
 pub mod check;
 pub mod demo;
+pub mod flush;
 pub mod identity;
 pub mod serve;
 pub mod status;
@@ -35,6 +36,8 @@ pub enum Command {
     Serve(Place),
     /// Show what the running zzdot does
     Status(status::Arguments),
+    /// Make the running zzdot forget answers, all or those about a name
+    Flush(flush::Arguments),
     /// Show who this resolver is
     Identity(identity::Arguments),
     /// Say what "serve" would do with a configuration, and change nothing
@@ -70,6 +73,7 @@ impl Command {
         match self {
             Self::Serve(place) => serve::run(place).await,
             Self::Status(arguments) => status::run(arguments).await,
+            Self::Flush(arguments) => flush::run(arguments).await,
             Self::Identity(arguments) => identity::run(arguments).await,
             Self::Check(place) => check::run(place).await,
             Self::Demo(arguments) => demo::run(arguments).await,

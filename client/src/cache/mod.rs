@@ -50,6 +50,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hickory_proto::rr::Name;
 use siphasher::sip::SipHasher13;
 
 use shard::Shard;
@@ -204,10 +205,17 @@ impl Cache {
             .failed(key, hash, views, now, self.stale_secs)
     }
 
-    /// Forgets every answer to questions about `name`, given in wire form; how many there were.
-    pub fn forget(&self, name: &[u8]) -> usize {
-        let name = name.to_ascii_lowercase();
-        self.shards().map(|mut shard| shard.forget(&name)).sum()
+    /// Forgets every answer to questions about `name`; how many there were.
+    pub fn forget(&self, name: &Name) -> usize {
+        let mut wire = Vec::new();
+        for label in name.iter() {
+            // The type `Name` holds labels of at the most 63 octets.
+            wire.push(label.len() as u8);
+            wire.extend_from_slice(label);
+        }
+        wire.push(0);
+        wire.make_ascii_lowercase();
+        self.shards().map(|mut shard| shard.forget(&wire)).sum()
     }
 
     /// Forgets everything.
