@@ -169,7 +169,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
 }
 
 /// Hands on what comes in, each at its time and in order.
-fn delayed(mut deliver: impl FnMut(Vec<u8>) + Send + 'static) -> mpsc::Sender<(Instant, Vec<u8>)> {
+pub(crate) fn delayed(
+    mut deliver: impl FnMut(Vec<u8>) + Send + 'static,
+) -> mpsc::Sender<(Instant, Vec<u8>)> {
     let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {
         for (at, bytes) in receiver {

@@ -26,9 +26,11 @@
 //!
 //! Everything runs in the box of [`crate::sandbox`]: its loopback belongs to the bench alone, and a [`crate::Lab`] can be built in it.
 
+mod arrival;
 mod cells;
 mod cold;
 mod command;
+mod distance;
 mod journal;
 mod load;
 mod machine;
@@ -40,9 +42,11 @@ mod plot;
 mod report;
 mod row;
 mod server;
+mod size;
 mod statistics;
 mod stub;
 pub mod usage;
+mod visit;
 mod workers;
 
 pub use crate::story::Failure;
@@ -58,4 +62,6 @@ pub const GROUPS: &[Group] = &[
     workers::GROUP,
     stub::GROUP,
     cold::GROUP,
+    visit::GROUP,
+    size::GROUP,
 ];

@@ -101,6 +101,15 @@ impl Peer {
         }
     }
 
+    /// Writes its configuration for a place; started, this serves there.
+    pub(crate) fn command(&self, place: &Place<'_>) -> Result<Command, Failure> {
+        match &self.command {
+            Recipe::Known(command) => command(place),
+            Recipe::Build(command, folder) => command(place, folder),
+            Recipe::Told(text) => told(text, place),
+        }
+    }
+
     /// Starts it on the processor of the programs under test, and waits for right answers.
     pub(crate) fn start(
         &self,
@@ -130,12 +139,7 @@ impl Peer {
             material,
             role,
         };
-        let command = match &self.command {
-            Recipe::Known(command) => command(&place)?,
-            Recipe::Build(command, folder) => command(&place, folder)?,
-            Recipe::Told(text) => told(text, &place)?,
-        };
-        let process = Process::start(&self.name, command, place.folder.join("log"))?;
+        let process = Process::start(&self.name, self.command(&place)?, place.folder.join("log"))?;
         let mut running = Running {
             name: self.name.clone(),
             process,
@@ -311,14 +315,14 @@ pub(super) fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-pub(super) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Failure> {
     let file = folder.join(name);
     fs::write(&file, text)?;
     Ok(file)
 }
 
 /// A folder that nobody used before.
-fn fresh_folder(parent: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn fresh_folder(parent: &Path, name: &str) -> Result<PathBuf, Failure> {
     for number in 0.. {
         let folder = parent.join(format!("{name}-{number}"));
         match fs::create_dir(&folder) {
