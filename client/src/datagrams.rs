@@ -91,6 +91,12 @@ impl Inbox {
         }
     }
 
+    /// Whether there may be more than fit.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.came.len() >= BATCH
+    }
+
     /// What came, and from whom.
     pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let bytes = self.bytes.chunks(self.longest.max(1)).zip(&self.came);
@@ -260,7 +266,8 @@ impl Outbox {
         let mut sent = 0;
         while let Some(rest) = self.answers.get(sent..).filter(|rest| !rest.is_empty()) {
             match send_some(buffer, rest) {
-                Ok(more) => sent += more,
+                // The system takes one at least, or says why not.
+                Ok(more) => sent += more.max(1),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     tracing::debug!(%error, "sending a datagram");
@@ -378,3 +385,6 @@ fn v4(address: SockaddrIn) -> SocketAddr {
 fn v6(address: SockaddrIn6) -> SocketAddr {
     SocketAddr::V6(SocketAddrV6::from(address))
 }
+
+#[cfg(test)]
+mod tests;

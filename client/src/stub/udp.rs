@@ -52,6 +52,11 @@ pub(super) async fn serve(listener: Listener, shared: Arc<Shared>) {
             take(message, peer, local, source, &listener, &shared);
         }
         replies.send();
+        if inbox.is_full() {
+            // What was taken goes out before more is.
+            drop(lane);
+            tokio::task::yield_now().await;
+        }
     }
 }
 
