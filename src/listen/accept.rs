@@ -15,9 +15,10 @@ use tokio::{
 };
 
 use super::{
-    Phase, Protocol, Shared, Stop,
+    Protocol, Stop,
     connection::{self, Peer},
     crowd::Crowded,
+    shared::{Phase, Shared},
     stopped, worker,
 };
 use crate::{answer::Transport, counters::Event};

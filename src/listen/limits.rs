@@ -33,7 +33,7 @@ pub struct Limits {
 
     /// TCP and TLS connections in all. At the limit the newcomer is let in and an old connection
     /// closed, one of the address (IPv6: of the /64) that holds most. An idle TLS connection
-    /// costs about 16 kB.
+    /// costs about 5 kB.
     pub connections: usize,
     /// The same for one address. At the limit it is one of its own connections that is closed.
     pub connections_per_address: usize,

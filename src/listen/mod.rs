@@ -18,37 +18,24 @@ mod gate;
 mod limits;
 mod outgoing;
 mod scratch;
+mod shared;
 mod sockets;
 mod udp;
 mod worker;
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::{
-    runtime::Handle,
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{
-    answer::{Responder, cookie::Secret},
-    counters::Counters,
-};
+use crate::answer::{Responder, cookie::Secret};
 use accept::Acceptor;
-use ask::Inquirer;
-use crowd::Crowd;
-use flight::Flight;
+use shared::{Phase, Shared, drained};
 use udp::UdpEndpoint;
 
 pub use limits::{IDLE_GRACE, Limits, QUERY_GRACE};
@@ -108,27 +95,6 @@ pub struct FrontStatus {
     pub stream_queries: usize,
 }
 
-/// What the tasks of a front share.
-struct Shared {
-    responder: Arc<Responder>,
-    limits: Limits,
-    tls: Arc<ArcSwap<rustls::ServerConfig>>,
-    crowd: Arc<Crowd>,
-    connections_allowed: usize,
-    udp_flight: Arc<Flight>,
-    stream_flight: Arc<Flight>,
-    inquirer: Inquirer,
-    /// A [`Phase`], for those who look at every turn.
-    phase: AtomicU8,
-    /// The phase, for those who wait. Every task holds a receiver: none is left once this is
-    /// closed.
-    life: watch::Sender<Phase>,
-    /// Of each worker.
-    runtimes: Vec<Handle>,
-    /// The connections of each worker.
-    seats: Vec<AtomicUsize>,
-}
-
 /// The sockets on one address, one for each worker, which listen until this is dropped.
 #[derive(Debug)]
 struct Listener {
@@ -141,17 +107,6 @@ struct Listener {
 /// Closed when it is time to stop listening.
 type Stop = watch::Receiver<()>;
 
-/// Where in its life a front is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-enum Phase {
-    Serving,
-    /// Nothing new is read; what is in flight is finished.
-    Draining,
-    /// Everything ends now.
-    Closed,
-}
-
 impl Front {
     /// Binds and serves, in threads of its own. Raises the soft limit of descriptors to the hard
     /// one.
@@ -159,29 +114,9 @@ impl Front {
     /// # Errors
     /// [`ListenError`] names the address that cannot be served; nothing is then left running.
     pub fn start(config: FrontConfig, responder: Arc<Responder>) -> Result<Self, ListenError> {
-        let limits = config.limits;
-        let connections_allowed = sockets::descriptors_for(&limits);
         let idle = worker::Idle::new(config.workers).map_err(ListenError::Workers)?;
-        let shared = Arc::new(Shared {
-            tls: config.tls,
-            crowd: Crowd::new(
-                connections_allowed,
-                limits.connections_per_address,
-                Instant::now(),
-            ),
-            connections_allowed,
-            udp_flight: Flight::new(limits.udp_queries, limits.udp_queries_per_address),
-            stream_flight: Flight::new(limits.stream_queries, limits.stream_queries_per_address),
-            inquirer: Inquirer::new(Arc::clone(&responder), limits.query),
-            limits,
-            responder,
-            phase: AtomicU8::new(Phase::Serving as u8),
-            life: watch::Sender::new(Phase::Serving),
-            seats: (0..config.workers.max(1))
-                .map(|_| AtomicUsize::new(0))
-                .collect(),
-            runtimes: idle.handles(),
-        });
+        let shared = Shared::new(responder, config.limits, config.tls, idle.handles());
+        let shared = Arc::new(shared);
         // Dropped on an error, it ends what runs.
         let mut front = Self {
             shared,
@@ -393,36 +328,6 @@ pub fn try_to_bind(dns: &[SocketAddr], dot: &[SocketAddr]) -> Result<(), ListenE
     Ok(())
 }
 
-impl Shared {
-    fn counters(&self) -> &Counters {
-        self.responder.counters()
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Serving,
-            1 => Phase::Draining,
-            _ => Phase::Closed,
-        }
-    }
-
-    /// Goes on to `phase`; never back.
-    fn enter(&self, phase: Phase) {
-        if self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8 {
-            self.life.send_replace(phase);
-            self.crowd.wake();
-        }
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
 /// One for each worker, and one at the least.
 enum Sockets {
     Udp(Vec<std::net::UdpSocket>),
@@ -442,22 +347,6 @@ impl Sockets {
 async fn stopped(stop: &mut Stop) {
     // Told so, or the listener is gone.
     let _ = stop.changed().await;
-}
-
-/// Waits until the front is no longer serving or gone.
-async fn drained(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
-}
-
-/// Waits until the front's deadline has passed; for ever when it is dropped without a drain.
-async fn closed(phase: &mut watch::Receiver<Phase>) {
-    if phase
-        .wait_for(|phase| *phase == Phase::Closed)
-        .await
-        .is_err()
-    {
-        std::future::pending::<()>().await;
-    }
 }
 
 async fn roll_secrets(responder: Arc<Responder>, mut phase: watch::Receiver<Phase>) {

@@ -14,9 +14,10 @@ use tokio::{io::Interest, net::UdpSocket, sync::watch, time::sleep};
 use zzdot_client::wire;
 
 use super::{
-    Phase, Shared, Stop, closed,
+    Stop,
     datagrams::{BATCH, Kind, Parcel, Post, Way, descriptor},
     flight::Full,
+    shared::{Phase, Shared, closed},
     stopped,
 };
 use crate::{

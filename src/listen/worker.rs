@@ -17,7 +17,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{CLOSE_TIME, Phase, Shared, drained, gate};
+use super::{
+    CLOSE_TIME, gate,
+    shared::{Phase, Shared, drained},
+};
 
 /// After so many tasks a worker looks at its sockets, however many tasks are ready: a task may
 /// answer a batch of queries.
