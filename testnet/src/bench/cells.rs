@@ -59,7 +59,8 @@ pub(crate) fn span(plan: &Plan) -> Span {
 }
 
 impl Cell {
-    fn wanted(&self, plan: &Plan) -> bool {
+    /// Is any of its rows?
+    pub(crate) fn is_wanted(&self, plan: &Plan) -> bool {
         self.rows.iter().any(|(row, _)| plan.wants_row(row.name))
     }
 
@@ -100,7 +101,7 @@ impl Cell {
         questions: &Questions,
         record: &mut dyn FnMut(Sample),
     ) {
-        if !self.wanted(plan) {
+        if !self.is_wanted(plan) {
             return;
         }
         let report = self.measure(plan, program, questions);

@@ -133,7 +133,10 @@ fn idle(
             .with("open_connections", alive as f64);
         sample.faults = held.faults();
         if alive < connections {
-            sample = sample.faulty(format!("{alive} of {connections} connections stayed open"));
+            sample = sample.faulty(format!(
+                "{} connections that did not stay open",
+                connections - alive
+            ));
         }
         record(sample);
     }

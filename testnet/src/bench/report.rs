@@ -1,7 +1,7 @@
 //! The page: every row with its plot, what it means, and how it was measured.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -23,12 +23,19 @@ pub(crate) const NOTES: &str = "performance-notes.md";
 /// The measured values.
 pub(crate) const RESULTS: &str = "performance.jsonl";
 
-/// Details that have a column, and its heading.
-const COLUMNS: &[(&str, &str)] = &[
-    ("per_second", "per second"),
+/// Headings of details; another's is its name.
+const HEADINGS: &[(&str, &str)] = &[
+    ("per_second", "a second"),
     ("p50_us", "p50 µs"),
     ("p99_us", "p99 µs"),
     ("load_cpu_percent", "load generator busy"),
+    ("program_cpu_percent", "program busy"),
+    ("resumed_percent", "resumed"),
+    ("resident_octets", "resident in all"),
+    ("start_octets", "after the start"),
+    ("one_cpu_us", "one worker, µs a query"),
+    ("two_cpu_us", "two workers, µs a query"),
+    ("smaller_share_percent", "work of the lesser worker"),
 ];
 
 /// Writes page and plots; says where the page is.
@@ -165,22 +172,18 @@ fn section(page: &mut String, standing: &Standing, note: Option<&String>) {
             Verdict::Unmeasured => "**Not judged:** no sound sample to judge by.",
         }
     );
-    let columns: Vec<_> = COLUMNS
+    let columns: BTreeSet<&String> = standing
+        .lines
         .iter()
-        .filter(|(name, _)| {
-            standing
-                .lines
-                .iter()
-                .any(|line| line.details.contains_key(*name))
-        })
+        .flat_map(|line| line.details.keys())
         .collect();
     let mut head = String::from("| program |");
     if standing.reference.is_some() {
         head += " ratio | middle half |";
     }
     head += " least | middle | most |";
-    for (_, heading) in &columns {
-        let _ = write!(head, " {heading} |");
+    for name in &columns {
+        let _ = write!(head, " {} |", heading(name));
     }
     let _ = writeln!(
         page,
@@ -209,13 +212,10 @@ fn section(page: &mut String, standing: &Standing, note: Option<&String>) {
         for value in [line.value.least, line.value.middle, line.value.most] {
             let _ = write!(page, " {} |", number(row.unit, value));
         }
-        for (name, _) in &columns {
+        for name in &columns {
             match line.details.get(*name) {
-                Some(value) if name.ends_with("percent") => {
-                    let _ = write!(page, " {value:.0} % |");
-                }
                 Some(value) => {
-                    let _ = write!(page, " {} |", plain(*value));
+                    let _ = write!(page, " {} |", detail(name, *value));
                 }
                 None => *page += " – |",
             }
@@ -359,10 +359,31 @@ pub(crate) fn number(unit: Unit, value: f64) -> String {
     }
 }
 
+fn heading(detail: &str) -> String {
+    HEADINGS
+        .iter()
+        .find(|(name, _)| *name == detail)
+        .map_or_else(
+            || detail.replace('_', " "),
+            |(_, heading)| (*heading).to_owned(),
+        )
+}
+
+/// Its unit is the last word of its name.
+fn detail(name: &str, value: f64) -> String {
+    if name.ends_with("percent") {
+        format!("{value:.0} %")
+    } else if name.ends_with("octets") {
+        number(Unit::Octets, value)
+    } else {
+        plain(value)
+    }
+}
+
 /// Three digits that say something.
 fn plain(value: f64) -> String {
     match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
@@ -439,8 +460,8 @@ mod tests {
         let page = fs::read_to_string(write(folder.path(), &results()).unwrap()).unwrap();
         for part in [
             "Of 1 goals 1 are met and 0 missed.",
-            "| 2.00 × · 4.00 µs | 11.00 × · 22.0 µs, with faults (kresd) | 2.00 µs | met |",
-            "| **zzdot** | 2.00 × | 2.00–2.00 | 4.00 µs | 4.00 µs | 4.00 µs | 1234 |",
+            "| 2.00 × · 4 µs | 11.00 × · 22 µs, with faults (kresd) | 2 µs | met |",
+            "| **zzdot** | 2.00 × | 2.00–2.00 | 4 µs | 4 µs | 4 µs | 1234 |",
             "Faults: kresd: SERVFAIL in 1 slices; none of its slices was sound",
             "For all.",
             "One remark,\nof two lines.",
@@ -480,6 +501,7 @@ mod tests {
             (Unit::Microseconds, 2.034, "2.03 µs"),
             (Unit::Microseconds, 20.34, "20.3 µs"),
             (Unit::Microseconds, 43725.0, "43725 µs"),
+            (Unit::Milliseconds, 0.0, "0 ms"),
             (Unit::Octets, 7168.0, "7.0 KiB"),
             (Unit::Octets, 10e6, "10.0 MB"),
             (Unit::Times, 1.8, "1.80 ×"),

@@ -23,8 +23,8 @@ const TWO: Row = Row {
     goal: Goal::AtLeast(1.8),
     method: "Answers for each CPU second of the server with two workers on two processors, times two, over the same with one worker on one; \
              100 connections with 10 queries outstanding each. On a machine with two processors the load generator needs some of them \
-             too, so that the answers a second of two workers cannot be seen directly; what contention between the workers costs can, and the \
-             time that the load generator takes away between counts against us.",
+             too, so that the answers a second of two workers cannot be seen directly; what contention between the workers costs can. \
+             That they change places with the load generator counts against us, and that a batch grows while it waits for a processor counts for us.",
 };
 
 /// A worker with less of the work than this means that the load was not spread.
