@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use zzdot_client::cache::{Found, Freshness, Image};
+use zzdot_client::cache::{Found, Freshness, Image, Lifetime};
 
 use super::{
     Responder,
@@ -81,14 +81,26 @@ impl Responder {
     }
 
     /// Whether `image` is a failure, and there is an answer in the cache that may serve instead.
-    pub(super) fn has_better(&self, onward: &Onward, image: &Image, now: Instant) -> bool {
+    pub(super) fn has_better(
+        &self,
+        onward: &Onward,
+        image: &Image,
+        failure: Option<Event>,
+        now: Instant,
+    ) -> bool {
         if !image.is_failure() || image.answer().error_codes().any(is_meant) {
             return false;
         }
-        match (&*self.cache.load(), onward.key()) {
-            (Some(cache), Some(key)) => cache.failed(&key, &[onward.view], now),
-            _ => false,
+        let cache = self.cache.load();
+        let (Some(cache), Some(key)) = (&*cache, onward.key()) else {
+            return false;
+        };
+        let views = [onward.view];
+        if failure.is_some() && image.lifetime() == Lifetime::Once {
+            // Nobody was asked, for want of room here: the next one may have more luck.
+            return cache.find(&key, &views, now, |_| ()).is_some();
         }
+        cache.failed(&key, &views, now)
     }
 
     /// Keeps what came, as far as it may be kept.

@@ -144,7 +144,7 @@ impl Responder {
     ) -> Vec<u8> {
         let Pending { onward, terms, .. } = pending;
         let (image, failure) = onward.image(response);
-        if self.has_better(&onward, &image, now)
+        if self.has_better(&onward, &image, failure, now)
             && let Some(better) = self.copy_again(&onward, &terms, now)
         {
             return better;
@@ -171,8 +171,8 @@ impl Responder {
         response: Result<Vec<u8>, ResolveError>,
         now: Instant,
     ) {
-        let (image, _) = refresh.onward.image(response);
-        if !self.has_better(&refresh.onward, &image, now) {
+        let (image, failure) = refresh.onward.image(response);
+        if !self.has_better(&refresh.onward, &image, failure, now) {
             self.keep(&refresh.onward, image, now);
         }
     }

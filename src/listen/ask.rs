@@ -57,9 +57,6 @@ impl Inquirer {
     /// Asks again beside everybody's way; needs a tokio runtime.
     pub(super) fn refresh(&self, refresh: Box<Refresh>) {
         let Some(place) = self.place() else {
-            let overloaded = Err(ResolveError::Overloaded);
-            self.responder
-                .refreshed(*refresh, overloaded, Instant::now());
             return;
         };
         let (responder, limit) = (Arc::clone(&self.responder), self.limit);

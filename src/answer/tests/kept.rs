@@ -365,6 +365,17 @@ fn an_old_answer_serves_while_the_source_is_silent() {
 }
 
 #[test]
+fn an_old_answer_serves_where_there_was_no_room_to_ask_and_the_next_one_asks() {
+    let responder = responder();
+    let query = question("www.example.", RecordType::TXT, None);
+    known(&responder, &query, response(&query, 1, None));
+    let asked = pending(responder.say(&later(Transport::Udp, 60), &query));
+    let told = responder.finish(asked, Err(ResolveError::Overloaded), at(60));
+    assert_eq!(ttls(&told), [30]);
+    assert!(pending(responder.say(&later(Transport::Udp, 61), &query)).has_stale());
+}
+
+#[test]
 fn an_old_denial_is_called_one() {
     let responder = responder();
     let query = question("no.example.", RecordType::A, Some(&edns(1232, &[])));
