@@ -193,6 +193,11 @@ impl Shared {
         if self.servers.is_empty() {
             return Err(ResolveError::NoUpstream);
         }
+        if self.servers.len() == 1 {
+            // Nobody to hedge with, nothing to choose from.
+            let given = PACKETS_AN_ATTEMPT.min(MAX_PACKETS_A_QUESTION);
+            return self.judge(self.attempt(0, given, query, deadline).await);
+        }
         let mut waiting = order::order(&self.health(), Instant::now().into_std()).into_iter();
         let mut next = waiting.next();
         let mut budget = MAX_PACKETS_A_QUESTION;
