@@ -150,6 +150,9 @@ fn sample(row: &Row, reading: Reading, program: &str, round: u32, report: &Repor
     ] {
         sample = sample.with(name, value);
     }
+    if tally.held_up > 0 {
+        sample = sample.with("load_generator_held_up", tally.held_up as f64);
+    }
     if handshakes > 0 {
         sample = sample.with("resumed_percent", resumed);
     }

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// Questions that were due and could not be put, with all identifiers in use.
     pub(crate) held_back: u64,
+    /// How often the load generator itself was late, and gave up what was due.
+    pub(crate) held_up: u64,
     /// Connections that the other side ended, or that failed.
     pub(crate) broken: u64,
     /// Whole handshakes.
