@@ -105,6 +105,9 @@ const OUTSTANDING: usize = 16;
 /// After the last answer: what is done behind it is part of the price.
 const SETTLING: Duration = Duration::from_millis(50);
 
+/// What a row shows of a slice.
+type Value = fn(&Measured) -> f64;
+
 /// What is asked in a slice.
 struct Slice {
     mode: Mode,
@@ -116,7 +119,7 @@ struct Slice {
     authentic: bool,
     rcode: u8,
     /// The row of each value that it gives.
-    rows: &'static [(Row, fn(&Measured) -> f64)],
+    rows: &'static [(Row, Value)],
 }
 
 /// Names of one kind share their numbers.

@@ -80,7 +80,7 @@ impl Internet {
         let root = zones.len() - 1;
         for child in 0..root {
             let above = match zones[child].origin.rsplit_once('.') {
-                Some((_, registry)) if registry == "signed" => hosted,
+                Some((_, "signed")) => hosted,
                 Some(_) => hosted + 1,
                 None => root,
             };
