@@ -12,6 +12,7 @@ use zzdot::{
     counters::Counters,
     resolve::{Resolution, ResolveError, Source},
 };
+use zzdot_client::cache::{Cache, Limits};
 use zzdot_client::discover::{
     Action, Discovered, PeerCertificates, Verdict, Walk, WalkInput, WalkPolicy,
 };
@@ -57,6 +58,7 @@ impl Appliance {
             Secret([7; 16]),
             Arc::new(Counters::default()),
         );
+        responder.replace_cache(Some(Cache::new(Limits::default(), [7; 16], *START)));
         responder.replace_zones(LocalZones::new(vec![zones.name_zone, zones.anchor_zone]));
         Self { identity, responder }
     }
