@@ -7,6 +7,9 @@ use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const TCP_BACKLOG: i32 = 256;
+/// Octets of datagrams that may wait to be read. The usual default of the kernel is room for 256 small ones, which is
+/// what a busy host asks while the processor is away for some tens of milliseconds.
+const UDP_BUFFER_BYTES: usize = 1 << 20;
 /// Tries to find a port that is free for both UDP and TCP, when any will do.
 const ANY_PORT_TRIES: u32 = 16;
 
@@ -137,6 +140,8 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
         Some(Protocol::UDP),
     )?;
     prepare(&socket, address)?;
+    // Best effort: the kernel caps it at `net.core.rmem_max`.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
