@@ -290,7 +290,14 @@ impl<E: Engine> Session<E> {
         loop {
             match self.engine.process(&mut seen).state? {
                 ConnectionState::WriteTraffic(mut writer) => {
-                    return append(outgoing, room, |room| act(&mut writer, room));
+                    // The answer to a change of keys, or a change of our own, goes first and takes more room.
+                    let written = append(outgoing, room, |room| {
+                        act(&mut writer, room).map_err(|error| match error {
+                            EncryptError::InsufficientSize(size) => Some(size),
+                            EncryptError::EncryptExhausted => None,
+                        })
+                    });
+                    return written.then_some(()).ok_or(TlsFailure::Exhausted);
                 }
                 ConnectionState::EncodeTlsData(mut message) => encode(&mut message, outgoing),
                 ConnectionState::TransmitTlsData(transmit) => transmit.done(),
@@ -374,45 +381,36 @@ fn whole_records(incoming: &[u8]) -> usize {
 }
 
 fn encode<D>(message: &mut EncodeTlsData<'_, D>, outgoing: &mut Vec<u8>) {
-    let start = outgoing.len();
-    let mut room = MESSAGE_ROOM;
-    loop {
-        outgoing.resize(start + room, 0);
-        match message.encode(&mut outgoing[start..]) {
-            Ok(written) => return outgoing.truncate(start + written),
-            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size }))
-                if required_size > room =>
-            {
-                room = required_size;
-            }
-            // Said already: nothing is missing.
-            Err(_) => return outgoing.truncate(start),
-        }
-    }
+    // Without an answer it was said already: nothing is missing.
+    append(outgoing, MESSAGE_ROOM, |room| {
+        message.encode(room).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size),
+            EncodeError::AlreadyEncoded => None,
+        })
+    });
 }
 
+/// Appends what `write` puts into the room that it is given, which grows when it asks for more. False where it has
+/// nothing to put there.
 fn append(
     outgoing: &mut Vec<u8>,
     mut room: usize,
-    mut act: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
-) -> Result<(), TlsFailure> {
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
+) -> bool {
     let start = outgoing.len();
     loop {
         outgoing.resize(start + room, 0);
-        match act(&mut outgoing[start..]) {
+        match write(&mut outgoing[start..]) {
             Ok(written) => {
                 outgoing.truncate(start + written);
-                return Ok(());
+                return true;
             }
-            // The answer to a change of keys, or a change of our own, goes first and takes more.
-            Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size }))
-                if required_size > room =>
-            {
+            Err(Some(InsufficientSizeError { required_size })) if required_size > room => {
                 room = required_size;
             }
             Err(_) => {
                 outgoing.truncate(start);
-                return Err(TlsFailure::Exhausted);
+                return false;
             }
         }
     }
