@@ -101,6 +101,35 @@ impl Peer {
         }
     }
 
+    /// Another build of ours, from its folder.
+    pub(super) fn build(
+        name: String,
+        folder: &Path,
+        command: fn(&Place<'_>, &Path) -> Result<Command, Failure>,
+    ) -> Self {
+        Self {
+            name,
+            command: Recipe::Build(command, folder.to_owned()),
+        }
+    }
+
+    /// Those that are `known` by name and program and are wanted and installed, then those that the user `told`.
+    pub(super) fn others<'a>(
+        plan: &'a Plan,
+        known: &'a [(&str, &str, Configure)],
+        told: &'a [(String, String)],
+    ) -> impl Iterator<Item = Self> + 'a {
+        let known = known.iter().filter(|(name, program, _)| {
+            plan.wants_program(name) && programs::find(program).is_ok()
+        });
+        known
+            .map(|(name, _, command)| Self::known(name, *command))
+            .chain(told.iter().map(|(name, command)| Self {
+                name: name.clone(),
+                command: Recipe::Told(command.clone()),
+            }))
+    }
+
     /// Writes its configuration for a place; started, this serves there.
     pub(crate) fn command(&self, place: &Place<'_>) -> Result<Command, Failure> {
         match &self.command {

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::{Configure, NULL_AGAIN, Peer, Place, Recipe, Role, path, write};
+use super::{Configure, NULL_AGAIN, Peer, Place, Role, path, write};
 use crate::{
     bench::{Failure, NULL, OURS, Plan},
     products, programs,
@@ -26,35 +26,21 @@ pub(crate) fn servers(plan: &Plan) -> Vec<Peer> {
         Peer::known(OURS, |place| ours(place, &products::find("zzdot")?)),
     ];
     for (name, folder) in &plan.builds {
-        peers.push(Peer {
-            name: format!("{OURS}-{name}"),
-            command: Recipe::Build(
-                |place, folder| ours(place, &folder.join("zzdot")),
-                folder.clone(),
-            ),
-        });
+        peers.push(Peer::build(
+            format!("{OURS}-{name}"),
+            folder,
+            |place, folder| ours(place, &folder.join("zzdot")),
+        ));
         // With the same cryptography.
         if folder.join("zzdot-testnet").is_file() {
-            peers.push(Peer {
-                name: format!("{NULL}-{name}"),
-                command: Recipe::Build(
-                    |place, folder| Ok(null_server_of(place, &folder.join("zzdot-testnet"))),
-                    folder.clone(),
-                ),
-            });
+            peers.push(Peer::build(
+                format!("{NULL}-{name}"),
+                folder,
+                |place, folder| Ok(null_server_of(place, &folder.join("zzdot-testnet"))),
+            ));
         }
     }
-    for (name, program, command) in known {
-        if plan.wants_program(name) && programs::find(program).is_ok() {
-            peers.push(Peer::known(name, command));
-        }
-    }
-    for (name, command) in &plan.servers {
-        peers.push(Peer {
-            name: name.clone(),
-            command: Recipe::Told(command.clone()),
-        });
-    }
+    peers.extend(Peer::others(plan, &known, &plan.servers));
     peers.push(Peer::known(NULL_AGAIN, null_server));
     peers
 }

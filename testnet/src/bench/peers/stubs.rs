@@ -3,8 +3,7 @@
 use std::{path::Path, process::Command};
 
 use super::{
-    Configure, NULL_AGAIN, Peer, Place, Recipe, material::SERVER_NAME, path, servers::QUIET_KRESD,
-    write,
+    Configure, NULL_AGAIN, Peer, Place, material::SERVER_NAME, path, servers::QUIET_KRESD, write,
 };
 use crate::{
     bench::{Failure, NULL, OURS, Plan},
@@ -13,37 +12,25 @@ use crate::{
 
 /// Ours, the floor, and every peer that is installed and wanted.
 pub(crate) fn stubs(plan: &Plan) -> Vec<Peer> {
-    let known: [(&str, Configure); 5] = [
-        ("unbound", unbound),
-        ("kresd", kresd),
-        ("dnsdist", dnsdist),
-        ("smartdns", smartdns),
-        ("stubby", stubby),
+    let known: [(&str, &str, Configure); 5] = [
+        ("unbound", "unbound", unbound),
+        ("kresd", "kresd", kresd),
+        ("dnsdist", "dnsdist", dnsdist),
+        ("smartdns", "smartdns", smartdns),
+        ("stubby", "stubby", stubby),
     ];
     let mut peers = vec![
         Peer::known(NULL, null),
         Peer::known(OURS, |place| ours(place, &products::find("zzdot-client")?)),
     ];
     for (name, folder) in &plan.builds {
-        peers.push(Peer {
-            name: format!("{OURS}-{name}"),
-            command: Recipe::Build(
-                |place, folder| ours(place, &folder.join("zzdot-client")),
-                folder.clone(),
-            ),
-        });
+        peers.push(Peer::build(
+            format!("{OURS}-{name}"),
+            folder,
+            |place, folder| ours(place, &folder.join("zzdot-client")),
+        ));
     }
-    for (program, command) in known {
-        if plan.wants_program(program) && programs::find(program).is_ok() {
-            peers.push(Peer::known(program, command));
-        }
-    }
-    for (name, command) in &plan.stubs {
-        peers.push(Peer {
-            name: name.clone(),
-            command: Recipe::Told(command.clone()),
-        });
-    }
+    peers.extend(Peer::others(plan, &known, &plan.stubs));
     peers.push(Peer::known(NULL_AGAIN, null));
     peers
 }
