@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod framing;
 pub mod host;
 pub mod log;
+pub mod orders;
 pub mod run;
 pub mod store;
 pub mod stub;

@@ -13,12 +13,13 @@ use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
 use crate::config::{Config, Server, control_socket, state_dir as choose_state_dir};
-use crate::control::{ControlServer, Rejection, Request};
+use crate::control::ControlServer;
 use crate::dot::Lane;
 use crate::host::{RESOLV_CONF, system_server};
-use crate::store::{Found, Store};
+use crate::orders::{Household, obey};
+use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
-use crate::upstream::{Upstream, describe_all};
+use crate::upstream::Upstream;
 
 /// Who may use the control socket: the daemon's user.
 const CONTROL_MODE: u32 = 0o600;
@@ -66,7 +67,7 @@ pub async fn run(
         let daemon = Arc::clone(&daemon);
         control.serve(move |request| {
             let daemon = Arc::clone(&daemon);
-            async move { daemon.obey(&request).await }
+            async move { obey(&*daemon, &request).await }
         })
     });
     tracing::info!(listen = ?stub.addresses(), control = %control_path.display(), "ready");
@@ -114,43 +115,6 @@ impl Daemon {
         Arc::clone(&self.upstream.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn obey(&self, request: &Request) -> Result<Value, Rejection> {
-        match request.command.as_str() {
-            "status" => Ok(self.status()),
-            "resolvers" => Ok(match &self.store {
-                Some(store) => describe_all(store),
-                None => json!({ "resolvers": [] }),
-            }),
-            "forget" => {
-                let name: ResolverName = request
-                    .text("name")
-                    .and_then(|name| name.parse().ok())
-                    .ok_or_else(|| Rejection::new("which resolver? `name` is missing"))?;
-                let forgotten = self
-                    .upstream()
-                    .forget(&name)
-                    .await
-                    .map_err(|error| Rejection::new(error.to_string()))?;
-                Ok(json!({ "forgotten": forgotten }))
-            }
-            _ => Err(Rejection::unknown_command(request)),
-        }
-    }
-
-    fn status(&self) -> Value {
-        let mut status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "listen": self.addresses,
-        });
-        if let (Value::Object(status), Value::Object(upstream)) =
-            (&mut status, self.upstream().status())
-        {
-            status.extend(upstream);
-        }
-        status["listener"] = json!(self.counters.read());
-        status
-    }
-
     /// Takes over what can change while running; gives back what is in force.
     fn reload(&self, old: &Config, new: Config) -> Result<Config, Failure> {
         for (key, same) in [
@@ -178,6 +142,30 @@ impl Daemon {
         };
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
         Ok(new)
+    }
+}
+
+impl Household for Daemon {
+    fn status(&self) -> Value {
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "listen": self.addresses,
+        });
+        if let (Value::Object(status), Value::Object(upstream)) =
+            (&mut status, self.upstream().status())
+        {
+            status.extend(upstream);
+        }
+        status["listener"] = json!(self.counters.read());
+        status
+    }
+
+    fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
+    }
+
+    async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
+        self.upstream().forget(name).await
     }
 }
 
