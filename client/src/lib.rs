@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod framing;
 pub mod host;
 pub mod log;
+pub mod network;
 pub mod orders;
 pub mod run;
 pub mod store;
@@ -22,6 +23,7 @@ pub mod walker;
 // Without IO: messages and a clock in, questions and verdicts out.
 pub mod cache;
 pub mod discover;
+pub mod place;
 pub mod session;
 pub mod trust;
 pub mod validate;

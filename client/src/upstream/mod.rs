@@ -2,6 +2,7 @@
 
 mod discovery;
 mod kept;
+mod legacy;
 mod status;
 
 use std::collections::BTreeMap;
@@ -20,9 +21,7 @@ use crate::config::LegacyPolicy;
 use crate::discover::WalkPolicy;
 use crate::dot::{
     DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Recalled, Terms, Unanswered,
-    without_hop_options,
 };
-use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
 use crate::session::{Advice, Failure, Route, Session, failure_of};
 use crate::store::Store;
 use crate::stub::{Answer, Answering, StubLimits};
@@ -31,13 +30,11 @@ use crate::wire::{self, View};
 
 use discovery::{Allowed, Discovery, Inner, keep};
 use kept::{Kept, terms};
+use legacy::PLAIN_IN_FLIGHT;
 
 pub use status::{describe, describe_all};
 
 const SERVFAIL: u16 = 2;
-/// Questions in cleartext under way, each with a socket of its own; more wait for their turn within
-/// their budget. Well below the 1,024 descriptors that a process gets by default.
-const PLAIN_IN_FLIGHT: usize = 512;
 /// Walks that one question waits for.
 const WALKS_PER_QUESTION: u32 = 2;
 
@@ -261,34 +258,6 @@ impl Upstream {
             self.encrypted.fetch_add(1, Ordering::Relaxed);
         }
         answer
-    }
-
-    async fn pass_on(
-        &self,
-        discovery: &Discovery,
-        query: &[u8],
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Failure> {
-        let server = discovery.server();
-        let unfit = |error: wire::WireError| Failure::NoAnswer(error.to_string());
-        let query = without_hop_options(query).map_err(unfit)?;
-        let turn = timeout_at(deadline.into(), discovery.plain_turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            let detail = format!("more than {PLAIN_IN_FLIGHT} questions in cleartext under way");
-            return Err(Failure::NoAnswer(detail));
-        };
-        self.cleartext.fetch_add(1, Ordering::Relaxed);
-        let limits = ExchangeLimits::default();
-        let answer = match udp_then_tcp(server, &query, &limits, deadline).await {
-            Ok(reply) => reply.message,
-            // Old boxes without TCP: the asker sees for himself that something is missing.
-            Err(ExchangeError::TcpFailed {
-                truncated: Some(message),
-                ..
-            }) => message,
-            Err(error) => return Err(Failure::NoAnswer(error.to_string())),
-        };
-        without_hop_options(&answer).map_err(unfit)
     }
 
     /// Starts a walk, unless one is under way. The first meeting is in cleartext; from then on the
