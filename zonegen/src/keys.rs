@@ -21,6 +21,8 @@ pub const ALGORITHM: Algorithm = Algorithm::ECDSAP256SHA256;
 pub const ZSK_FLAGS: u16 = 256;
 /// Flags of a key-signing key: zone key and secure entry point.
 pub const KSK_FLAGS: u16 = 257;
+/// The flag of a key that must not be trusted any more (RFC 5011 §2.1).
+pub const REVOKE: u16 = 0x0080;
 
 /// The octet before a point's two coordinates (SEC 1 §2.3.3).
 const UNCOMPRESSED: u8 = 4;

@@ -21,6 +21,7 @@ pub mod publication;
 pub mod publish;
 pub mod sign;
 pub mod signed_zone;
+pub mod succession;
 pub mod summary;
 pub mod trust_anchor;
 pub mod verify;

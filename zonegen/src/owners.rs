@@ -22,6 +22,11 @@ pub fn key_owner(name: &ResolverName) -> Name {
     below(name.as_name(), &anchor_zone())
 }
 
+/// `_succession.resolver-name.arpa.`: where the statements of retired anchors stand.
+pub fn succession_owner() -> Name {
+    below(&from_labels(&[b"_succession"]), &anchor_zone())
+}
+
 /// `_PORT._tcp.NAME.`: where the TLSA of the DNS over TLS service stands (RFC 6698 §3).
 pub fn tlsa_owner(name: &ResolverName, port: u16) -> Name {
     below(
