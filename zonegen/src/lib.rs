@@ -17,6 +17,7 @@ pub mod lookup;
 pub mod master_file;
 pub mod name;
 pub mod owners;
+pub mod phrase;
 pub mod publication;
 pub mod publish;
 pub mod sign;
@@ -24,6 +25,7 @@ pub mod signed_zone;
 pub mod succession;
 pub mod summary;
 pub mod trust_anchor;
+pub mod uri;
 pub mod verify;
 pub mod zone;
 
