@@ -1,100 +1,30 @@
-//! What a network shows of itself, and how it is told from others (protocol, "Networks").
+//! Which network this is: what the kernel and the host's network manager say about a link, boiled down to signals, and
+//! compared with those of the networks that are known.
+//!
+//! A network that is recognised tells whom to *expect* there. It never makes anybody trusted: whoever copies every
+//! signal of a network is asked to prove the key that is expected on it, and cannot.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
+mod link;
+mod signals;
 
-use data_encoding::HEXLOWER;
-use serde::{Deserialize, Serialize};
+use crate::place::NetworkId;
 
-/// Bytes of a fingerprint.
-const FINGERPRINT_BYTES: usize = 16;
+pub use link::{Gateway, LinkView, MacAddress, Medium, ParseMacError, Security};
+pub use signals::{Fingerprint, NotAFingerprint, SignalKind, Signals, fingerprint};
 
-/// What a network can be recognised by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SignalKind {
-    /// The link-layer address of the gateway for IPv4.
-    GatewayMacV4,
-    /// The link-layer address of the gateway for IPv6.
-    GatewayMacV6,
-    /// A prefix that is on the link.
-    OnLinkPrefix,
-    /// The address of the DHCP server.
-    DhcpServer,
-    /// The domain that DHCP gave.
-    DhcpDomain,
-    /// The name of the wireless network.
-    Ssid,
-    /// How the wireless network protects itself.
-    Security,
-    /// The address of a resolver that the network gave.
-    ResolverAddress,
-}
-
-/// A signal as it is remembered: HMAC-SHA-256 under the install's secret over kind and value, cut to 128 bits. Whoever
-/// reads the store does not learn from it where its owner was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Fingerprint([u8; FINGERPRINT_BYTES]);
-
-/// The text is not 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint has 32 hexadecimal digits")]
-pub struct NotAFingerprint;
-
-impl Fingerprint {
-    /// The fingerprint of these bytes, which are an HMAC's.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; FINGERPRINT_BYTES]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = NotAFingerprint;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = HEXLOWER.decode(text.as_bytes()).ok();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or(NotAFingerprint)
-    }
-}
-
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> Self {
-        fingerprint.to_string()
-    }
-}
-
-impl TryFrom<String> for Fingerprint {
-    type Error = NotAFingerprint;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-/// What a network shows of itself: of some kinds nothing, of others several.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Signals(pub BTreeMap<SignalKind, BTreeSet<Fingerprint>>);
-
-impl Signals {
-    /// Whether the network shows nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.values().all(BTreeSet::is_empty)
-    }
-
-    /// Adds one.
-    pub fn insert(&mut self, kind: SignalKind, fingerprint: Fingerprint) {
-        self.0.entry(kind).or_default().insert(fingerprint);
-    }
+/// Which network it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recognised {
+    /// A known one: whoever was met there is expected.
+    Expect(NetworkId),
+    /// One that looks like a known one, but not in everything. Whoever was met there is expected, and nothing is learned
+    /// without a person's word.
+    Suspect {
+        /// The known one.
+        network: NetworkId,
+        /// What is not as it was.
+        differs: Vec<SignalKind>,
+    },
+    /// None that is known.
+    New,
 }
