@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod framing;
 pub mod host;
 pub mod log;
+pub mod metrics;
 pub mod network;
 pub mod orders;
 pub mod run;
@@ -23,6 +24,7 @@ pub mod walker;
 // Without IO: messages and a clock in, questions and verdicts out.
 pub mod cache;
 pub mod discover;
+pub mod ladder;
 pub mod place;
 pub mod session;
 pub mod trust;

@@ -9,12 +9,14 @@ mod build;
 mod chain;
 mod edns;
 mod name;
+mod svcb;
 mod view;
 
 pub use build::{QuestionFlags, error_reply, question, restore_case, set_id, truncate};
 pub use chain::{ChainError, MAX_CHAIN_LINKS, answer_chain_ok};
 pub use edns::{Edns, EdnsView, MAX_PAYLOAD_SIZE, PADDING_OPTION, pad, with_edns};
 pub use name::{MAX_NAME_BYTES, MAX_POINTERS, NameView};
+pub use svcb::{Svcb, SvcbError};
 pub use view::{Counts, Flags, QuestionView, RecordView, Records, Section, View};
 
 /// Length of the fixed header in bytes (RFC 1035 §4.1.1).
