@@ -17,6 +17,7 @@ use crate::control::ControlServer;
 use crate::dot::Lane;
 use crate::host::{RESOLV_CONF, system_server};
 use crate::orders::{Household, obey};
+use crate::place::Surroundings;
 use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
 use crate::upstream::Upstream;
@@ -136,7 +137,7 @@ impl Daemon {
         }
         let upstream = match discovered_server(&new, &self.addresses)? {
             // What is known about it, and the connection, are worth keeping.
-            Some(server) if self.upstream().continues_with(server, new.legacy) => return Ok(new),
+            Some(server) if self.upstream().continues_with(server, new.policy()) => return Ok(new),
             Some(server) => discovered(server, &new, self.store.as_ref())?,
             None => configured(&new)?,
         };
@@ -208,6 +209,9 @@ fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Fail
             tracing::info!(folder = %folder.display(), "first use: nothing is remembered yet")
         }
         Found::Whole => {}
+        Found::Migrated => {
+            tracing::info!(folder = %folder.display(), "the store was of an earlier version");
+        }
         Found::Mended { what } => {
             tracing::warn!(folder = %folder.display(), "the store was mended: {what}");
         }
@@ -242,8 +246,9 @@ fn discovered(
     })?;
     let (store, limits) = (Arc::clone(store), &config.limits);
     Ok(Upstream::discovered(
+        Surroundings::of_server(server),
         server,
-        config.legacy,
+        config.policy(),
         store,
         limits,
         config.cache.bytes,

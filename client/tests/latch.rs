@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use common::{Daemon, Manner, Resolver, client, code, stderr, stdout};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
-use zzdot_client::config::LegacyPolicy;
 use zzdot_client::discover::{Verdict, WalkPolicy};
 use zzdot_client::dot::{DotLimits, DotPool, Endpoint, PeerProof};
+use zzdot_client::place::Surroundings;
+use zzdot_client::session::Policy;
 use zzdot_client::store::Store;
 use zzdot_client::stub::{Answer, StubLimits};
 use zzdot_client::trust::KnownIdentity;
@@ -81,6 +83,11 @@ fn meet(resolver: &Resolver, folder: &Path) -> KnownIdentity {
     store.expected_at(resolver.address).unwrap()
 }
 
+fn remember(store: &Store, server: SocketAddr, identity: KnownIdentity) {
+    let surroundings = Surroundings::of_server(server);
+    store.remember(&surroundings, server, identity).unwrap();
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -142,7 +149,7 @@ fn expired_signatures_are_renewed_over_tls() {
         signatures_expire: UnixTime(UnixTime::now().0 - 1),
         ..known
     };
-    store.remember(resolver.address, expired).unwrap();
+    remember(&store, resolver.address, expired);
     drop(store);
     let daemon = Daemon::start(folder.path(), &server(&resolver));
     assert_answered(&daemon);
@@ -159,9 +166,7 @@ fn a_clock_that_was_ahead_and_was_set_back_is_no_reason_to_refuse() {
         last_seen: UnixTime(UnixTime::now().0 + 1800),
         ..known
     };
-    store
-        .remember("192.0.2.1:53".parse().unwrap(), elsewhere)
-        .unwrap();
+    remember(&store, "192.0.2.1:53".parse().unwrap(), elsewhere);
     drop(store);
     let state = folder.path().join("state");
     let other = Resolver::start(Manner::Upgraded);
@@ -237,8 +242,14 @@ fn a_session_that_took_a_server_for_legacy_obeys_a_binding_that_another_one_stor
     runtime().block_on(async {
         let (store, limits) = (Arc::clone(&store), StubLimits::default());
         let address = resolver.address;
-        let upstream =
-            Upstream::discovered(address, LegacyPolicy::Plain, Arc::clone(&store), &limits, 0);
+        let upstream = Upstream::discovered(
+            Surroundings::of_server(address),
+            address,
+            Policy::default(),
+            Arc::clone(&store),
+            &limits,
+            0,
+        );
         let answer = Arc::clone(&upstream).answer(query.clone()).await;
         assert_eq!(rcode(&answer), 0);
         assert!(
@@ -248,7 +259,7 @@ fn a_session_that_took_a_server_for_legacy_obeys_a_binding_that_another_one_stor
                 .any(|asked| asked.starts_with("www")),
             "in cleartext: nobody is known"
         );
-        store.remember(address, known).unwrap();
+        remember(&store, address, known);
         let answer = upstream.answer(query.clone()).await;
         assert_eq!(rcode(&answer), 0, "over TLS, which works");
         assert_eq!(resolver.take_in_clear(), nothing());

@@ -17,7 +17,7 @@ use zzdot_client::{
     config::LegacyPolicy,
     discover::{Discovered, LegacyReason, Refusal, Verdict},
     dot::{ConnectError, ConnectStage, DotError},
-    session::{Route, Session},
+    session::{Policy, Route, Session},
 };
 use zzdot_fuzz::{ADDRESS, Appliance, honest_walk, now};
 
@@ -81,7 +81,7 @@ fuzz_target!(|history: Vec<Event>| {
     let mut time = Instant::now();
     let mut clock = now();
     let server = SocketAddr::new(ADDRESS, 53);
-    let mut session = Session::new(server, LegacyPolicy::Plain, None, time);
+    let mut session = Session::new(server, Policy::default(), None, time);
     let mut learned = false;
     let mut plain = true;
     for event in history {
@@ -115,7 +115,7 @@ fuzz_target!(|history: Vec<Event>| {
             Event::Policy(allowed) => {
                 plain = allowed;
                 let policy = if plain { LegacyPolicy::Plain } else { LegacyPolicy::Refuse };
-                session.set_legacy_policy(policy);
+                session.set_policy(policy.into());
             }
             Event::Forget => {
                 session.forget();
@@ -124,11 +124,11 @@ fuzz_target!(|history: Vec<Event>| {
         }
         let route = session.route(time, clock);
         if learned {
-            assert_ne!(route, Route::Cleartext, "a known resolver is asked over TLS or not at all");
+            assert_ne!(route, Route::Legacy, "a known resolver is asked over TLS or not at all");
             assert!(session.identity().is_some());
         }
         if !plain {
-            assert_ne!(route, Route::Cleartext, "cleartext is not allowed at all");
+            assert_ne!(route, Route::Legacy, "cleartext is not allowed at all");
         }
     }
 });

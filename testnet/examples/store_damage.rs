@@ -81,6 +81,7 @@ fn walk(
             Ok((Found::Nothing, _)) => "first-use",
             Ok((_, memory)) if memory != expected => "changed",
             Ok((Found::Whole, _)) => "whole",
+            Ok((Found::Migrated, _)) => "migrated",
             Ok((Found::Mended { .. }, _)) => "mended",
             Err(_) => {
                 let control = scratch.join(format!("{place}-control"));

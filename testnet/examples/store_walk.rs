@@ -40,6 +40,7 @@ fn walk(folder: &Path, first: usize, end: usize, tries: usize) -> Result<(), Sto
     match found {
         Found::Nothing => say("nothing"),
         Found::Whole => say("whole"),
+        Found::Migrated => say("migrated"),
         Found::Mended { what } => say(&format!("mended: {what}")),
     }
     for (index, step) in life().iter().enumerate().take(end).skip(first) {

@@ -17,6 +17,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 use super::{print, print_json, style};
 use crate::config::{DNS_PORT, address_and_port};
 use crate::discover::{Discovered, Step, Verdict, WalkPolicy};
+use crate::place::Surroundings;
 use crate::store::Store;
 use crate::trust::{KnownIdentity, TrustState};
 use crate::walker::walk;
@@ -108,7 +109,7 @@ fn remember(
             Err(refusal) => return Ok(Verdict::Refused { refusal: *refusal }),
         },
     };
-    store.remember(server, identity)?;
+    store.remember(&Surroundings::of_server(server), server, identity)?;
     Ok(verdict)
 }
 

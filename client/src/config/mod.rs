@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::config_file::{self, ConfigFileError};
 use crate::dot::Endpoint;
+use crate::session::Policy;
 use crate::stub::StubLimits;
 
 pub use address::address_and_port;
@@ -35,6 +36,7 @@ struct File {
     state_dir: Option<PathBuf>,
     control_socket: Option<PathBuf>,
     legacy: LegacyPolicy,
+    first_use: FirstUse,
     askers: Askers,
     cache: CacheSettings,
     limits: StubLimits,
@@ -52,7 +54,8 @@ impl Default for File {
             ca_file: None,
             state_dir: None,
             control_socket: None,
-            legacy: LegacyPolicy::Plain,
+            legacy: LegacyPolicy::default(),
+            first_use: FirstUse::default(),
             askers: Askers::Loopback,
             cache: CacheSettings::default(),
             limits: StubLimits::default(),
@@ -73,6 +76,8 @@ pub struct Config {
     pub control_socket: Option<PathBuf>,
     /// What to do with a server that is not upgraded.
     pub legacy: LegacyPolicy,
+    /// What to do with an upgraded one that nobody knows.
+    pub first_use: FirstUse,
     /// Who may ask.
     pub askers: Askers,
     /// Which answers are kept.
@@ -93,15 +98,57 @@ pub enum Server {
     Tls(Endpoint),
 }
 
-/// What to do with the questions where the server is not upgraded.
+/// How far down the ladder a question may go where the server is not upgraded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LegacyPolicy {
-    /// Pass them on in cleartext, as without this program.
+    /// Down to cleartext, as without this program.
     #[default]
     Plain,
-    /// Answer SERVFAIL.
+    /// Down to TLS with whoever answers at the same address (RFC 7858 §4.1): nobody listens, anybody may answer.
+    Encrypted,
+    /// To a designated resolver that proves itself (RFC 9462 §4.2), and no further.
+    Verified,
+    /// Nowhere: SERVFAIL.
     Refuse,
+}
+
+impl LegacyPolicy {
+    /// As the configuration and `status` write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Encrypted => "encrypted",
+            Self::Verified => "verified",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// What to do with an upgraded resolver that nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstUse {
+    /// Use and remember it, as not yet verified.
+    #[default]
+    Auto,
+    /// Answer SERVFAIL until a person approves it.
+    Ask,
+    /// Answer SERVFAIL, unless a person verified or enrolled it before.
+    EnrolledOnly,
+}
+
+impl FirstUse {
+    /// As the configuration and `status` write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ask => "ask",
+            Self::EnrolledOnly => "enrolled-only",
+        }
+    }
 }
 
 /// Who may ask.
@@ -158,6 +205,15 @@ impl Config {
         Self::from_file(Path::new("defaults"), File::default())
     }
 
+    /// What it says about strangers.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            legacy: self.legacy,
+            first_use: self.first_use,
+        }
+    }
+
     fn from_file(path: &Path, file: File) -> Result<Self, ConfigError> {
         let wrong = |key, problem: String| ConfigError::Setting {
             path: path.to_owned(),
@@ -204,6 +260,7 @@ impl Config {
             state_dir: file.state_dir,
             control_socket: file.control_socket,
             legacy: file.legacy,
+            first_use: file.first_use,
             askers: file.askers,
             cache: file.cache,
             limits: file.limits,

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use zzdot_zonegen::clock::UnixTime;
 
-use crate::config::LegacyPolicy;
+use crate::config::{FirstUse, LegacyPolicy};
 use crate::discover::{LegacyReason, Refusal, Verdict};
 use crate::dot::DotError;
 use crate::trust::{KnownIdentity, TrustState};
@@ -53,13 +53,32 @@ const FAILING_GAP: Duration = Duration::from_secs(150);
 /// How often it is looked then where it is.
 const MOVED_PAUSE: Duration = Duration::from_secs(60);
 
+/// What the configuration says about strangers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What to do with a server that is not upgraded.
+    pub legacy: LegacyPolicy,
+    /// What to do with an upgraded one that nobody knows.
+    pub first_use: FirstUse,
+}
+
+impl From<LegacyPolicy> for Policy {
+    fn from(legacy: LegacyPolicy) -> Self {
+        Self {
+            legacy,
+            first_use: FirstUse::default(),
+        }
+    }
+}
+
 /// What may be done with a question now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Route {
     /// Ask over TLS.
     Encrypted,
-    /// Pass it on in cleartext: the server is not upgraded, and the configuration allows that.
-    Cleartext,
+    /// The server is not upgraded. The configuration says how far down the ladder a question may go then, at the most
+    /// as far as cleartext.
+    Legacy,
     /// Wait for the verdict of a walk, and look again.
     AfterWalk,
     /// Answer SERVFAIL.
@@ -116,7 +135,7 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Session {
     server: SocketAddr,
-    legacy: LegacyPolicy,
+    policy: Policy,
     state: State,
     walking: bool,
     /// When a walk ended that TLS failed before, or that did not end well.
@@ -138,7 +157,7 @@ impl Session {
     #[must_use]
     pub fn new(
         server: SocketAddr,
-        legacy: LegacyPolicy,
+        policy: Policy,
         expected: Option<KnownIdentity>,
         now: Instant,
     ) -> Self {
@@ -151,7 +170,7 @@ impl Session {
         };
         Self {
             server,
-            legacy,
+            policy,
             state,
             walking: false,
             walk_ended: None,
@@ -171,15 +190,15 @@ impl Session {
         self.server
     }
 
-    /// What is done with a server that is not upgraded.
+    /// What the configuration says about strangers.
     #[must_use]
-    pub fn legacy_policy(&self) -> LegacyPolicy {
-        self.legacy
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
-    /// From now on servers that are not upgraded are treated so.
-    pub fn set_legacy_policy(&mut self, legacy: LegacyPolicy) {
-        self.legacy = legacy;
+    /// From now on strangers are treated so.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
     /// The store knows who is expected here: another session met it. A strict session knows as
@@ -241,8 +260,10 @@ impl Session {
                     self.look_again(now, failure)
                 }
             }
-            State::Legacy { reason, until } if now < *until => match self.legacy {
-                LegacyPolicy::Plain => Route::Cleartext,
+            State::Legacy { reason, until } if now < *until => match self.policy.legacy {
+                LegacyPolicy::Plain | LegacyPolicy::Encrypted | LegacyPolicy::Verified => {
+                    Route::Legacy
+                }
                 LegacyPolicy::Refuse => {
                     Route::Fail(Failure::Refused(Refusal::Legacy { reason: *reason }))
                 }

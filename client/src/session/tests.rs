@@ -86,7 +86,7 @@ impl Lab {
     fn new(policy: LegacyPolicy) -> Self {
         let now = Instant::now();
         Self {
-            session: Session::new(server(), policy, None, now),
+            session: Session::new(server(), policy.into(), None, now),
             now,
         }
     }
@@ -95,7 +95,7 @@ impl Lab {
         let now = Instant::now();
         let known = KnownIdentity::first_met(&discovered(1));
         Self {
-            session: Session::new(server(), LegacyPolicy::Plain, Some(known), now),
+            session: Session::new(server(), Policy::default(), Some(known), now),
             now,
         }
     }
@@ -155,7 +155,7 @@ fn nothing_leads_from_strict_to_cleartext() {
             let now = lab.now + Duration::from_secs(3600 * hours);
             for clock in [0, CLOCK.0, CLOCK.0 + 2 * WEEK] {
                 let route = lab.session.route(now, UnixTime(clock));
-                assert_ne!(route, Route::Cleartext, "{verdict:?}");
+                assert_ne!(route, Route::Legacy, "{verdict:?}");
             }
         }
     }
@@ -165,9 +165,9 @@ fn nothing_leads_from_strict_to_cleartext() {
 fn a_legacy_server_is_used_as_the_configuration_says_for_an_hour() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
     lab.walk(legacy());
-    assert_eq!(lab.route(), Route::Cleartext);
+    assert_eq!(lab.route(), Route::Legacy);
     lab.now += Duration::from_secs(3599);
-    assert_eq!(lab.route(), Route::Cleartext);
+    assert_eq!(lab.route(), Route::Legacy);
     lab.now += Duration::from_secs(1);
     assert_eq!(lab.route(), Route::AfterWalk);
     let mut lab = Lab::new(LegacyPolicy::Refuse);
@@ -292,7 +292,7 @@ fn what_another_session_met_binds_this_one() {
 fn a_revoked_identity_is_not_asked_anything() {
     let now = Instant::now();
     let revoked = KnownIdentity::first_met(&discovered(1)).revoked();
-    let session = Session::new(server(), LegacyPolicy::Plain, Some(revoked), now);
+    let session = Session::new(server(), Policy::default(), Some(revoked), now);
     match session.route(now, CLOCK) {
         Route::Fail(failure) => assert_eq!(failure.name(), "identity-revoked"),
         other => panic!("{other:?}"),

@@ -5,6 +5,7 @@
 //! damaged file or a full disk, or wait for ever: its work is done in a thread that is given up
 //! then, and that is damage like any other.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::str::FromStr;
@@ -17,8 +18,9 @@ use serde::de::DeserializeOwned;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 use sled::{IVec, Tree};
 
-use super::content::{Content, sha256};
+use super::content::{Content, VERSION, sha256};
 use super::snapshot::Damage;
+use super::version1;
 
 /// A healthy disk needs milliseconds. After a failed write sled 0.34 at times waits for one that
 /// nobody will make.
@@ -28,7 +30,14 @@ const CACHE_BYTES: u64 = 1024 * 1024;
 const DIGEST_BYTES: usize = 32;
 const IDENTITIES: &str = "identities";
 const BINDINGS: &str = "bindings";
+const NETWORKS: &str = "networks";
+const PENDING: &str = "pending";
 const META: &str = "meta";
+/// All of them; the last ones did not exist in version 1.
+const TREES: [&str; 5] = [META, IDENTITIES, BINDINGS, NETWORKS, PENDING];
+/// Missing in version 1.
+const SCHEMA: &[u8] = b"version";
+const SECRET: &[u8] = b"secret";
 const GENERATION: &[u8] = b"generation";
 const WHOLE: &[u8] = b"sha256";
 
@@ -42,9 +51,8 @@ pub(super) struct Database {
 #[derive(Clone, Debug)]
 struct Handles {
     database: sled::Db,
-    identities: Tree,
-    bindings: Tree,
-    meta: Tree,
+    /// In the order of [`TREES`].
+    trees: [Tree; TREES.len()],
 }
 
 impl Database {
@@ -58,10 +66,10 @@ impl Database {
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
                 .open()?;
+            let tree = |name: &str| database.open_tree(name);
+            let [meta, identities, bindings, networks, pending] = TREES.map(tree);
             Ok(Handles {
-                identities: database.open_tree(IDENTITIES)?,
-                bindings: database.open_tree(BINDINGS)?,
-                meta: database.open_tree(META)?,
+                trees: [meta?, identities?, bindings?, networks?, pending?],
                 database,
             })
         })?;
@@ -73,82 +81,96 @@ impl Database {
     /// Reads all of it; none when nothing was ever written.
     pub(super) fn read(&self) -> Result<Option<Content>, Damage> {
         let handles = self.handles()?;
-        let records = guarded(move || {
+        let [meta, identities, bindings, networks, pending] = guarded(move || {
             let all = |tree: &Tree| tree.iter().collect::<sled::Result<Vec<_>>>();
-            Ok((
-                all(&handles.identities)?,
-                all(&handles.bindings)?,
-                all(&handles.meta)?,
-            ))
+            let [meta, identities, bindings, networks, pending] = handles.trees.each_ref().map(all);
+            Ok([meta?, identities?, bindings?, networks?, pending?])
         })?;
-        let (identities, bindings, meta) = records;
-        if identities.is_empty() && bindings.is_empty() && meta.is_empty() {
+        let nothing = [&meta, &identities, &bindings, &networks, &pending]
+            .iter()
+            .all(|records| records.is_empty());
+        if nothing {
             return Ok(None);
         }
-        let mut content = Content::default();
-        for (key, value) in identities {
-            let identity = open_value(IDENTITIES, &key, &value)?;
-            content.identities.insert(parse_key(&key)?, identity);
-        }
-        for (key, value) in bindings {
-            let binding = open_value(BINDINGS, &key, &value)?;
-            content.bindings.insert(parse_key(&key)?, binding);
-        }
-        let meta_value = |wanted: &[u8]| {
-            let found = meta.iter().find(|(key, _)| key.as_ref() == wanted);
-            found.ok_or_else(|| broken("a record of meta is missing"))
+        let version = match find(&meta, SCHEMA) {
+            Some((key, value)) => open_value(META, key, value)?,
+            None => 1,
         };
-        let (key, value) = meta_value(GENERATION)?;
-        content.generation = open_value(META, key, value)?;
-        let (key, value) = meta_value(WHOLE)?;
-        let whole: [u8; DIGEST_BYTES] = open_value(META, key, value)?;
-        let digest = content
-            .digest()
-            .map_err(|error| broken(error.to_string()))?;
-        if whole != digest || !content.is_consistent() {
-            return Err(broken("its records do not belong together"));
+        let generation = meta_value(&meta, GENERATION)?;
+        let told: [u8; DIGEST_BYTES] = meta_value(&meta, WHOLE)?;
+        let (digest, content) = match version {
+            VERSION => {
+                let content = Content {
+                    generation,
+                    secret: meta_value(&meta, SECRET)?,
+                    identities: opened(IDENTITIES, &identities)?,
+                    bindings: opened(BINDINGS, &bindings)?,
+                    networks: opened(NETWORKS, &networks)?,
+                    pending: opened(PENDING, &pending)?,
+                };
+                let digest = content.digest();
+                (digest, content.is_consistent().then_some(content))
+            }
+            1 => {
+                let content = version1::Content {
+                    generation,
+                    identities: opened(IDENTITIES, &identities)?,
+                    bindings: opened(BINDINGS, &bindings)?,
+                };
+                (content.digest(), content.into_content())
+            }
+            later => return Err(Damage::Later(later)),
+        };
+        let digest = digest.map_err(|error| broken(error.to_string()))?;
+        match content {
+            Some(content) if told == digest => Ok(Some(content)),
+            _ => Err(broken("its records do not belong together")),
         }
-        Ok(Some(content))
     }
 
     /// Makes `content` all that it holds, in one transaction, and waits until that is on the disk.
     pub(super) fn write(&self, content: &Content) -> Result<(), Damage> {
-        let identities = sealed(IDENTITIES, &content.identities)?;
-        let bindings = sealed(BINDINGS, &content.bindings)?;
         let digest = content
             .digest()
             .map_err(|error| broken(error.to_string()))?;
-        let generation = seal(META, GENERATION, &content.generation)?;
-        let whole = seal(META, WHOLE, &digest)?;
+        let meta = vec![
+            (SCHEMA.to_vec(), seal(META, SCHEMA, &VERSION)?),
+            (
+                GENERATION.to_vec(),
+                seal(META, GENERATION, &content.generation)?,
+            ),
+            (SECRET.to_vec(), seal(META, SECRET, &content.secret)?),
+            (WHOLE.to_vec(), seal(META, WHOLE, &digest)?),
+        ];
+        let kept: [Records; TREES.len()] = [
+            meta,
+            sealed(IDENTITIES, &content.identities)?,
+            sealed(BINDINGS, &content.bindings)?,
+            sealed(NETWORKS, &content.networks)?,
+            sealed(PENDING, &content.pending)?,
+        ];
         let handles = self.handles()?;
         guarded(move || {
-            let gone = |tree: &Tree, kept: &Records| {
-                tree.iter()
-                    .keys()
-                    .filter(|key| match key {
-                        Ok(key) => !kept.iter().any(|(kept, _)| kept == key.as_ref()),
-                        Err(_) => true,
-                    })
-                    .collect::<sled::Result<Vec<IVec>>>()
-            };
-            let identities_gone = gone(&handles.identities, &identities)?;
-            let bindings_gone = gone(&handles.bindings, &bindings)?;
-            (&handles.identities, &handles.bindings, &handles.meta)
-                .transaction(|(in_identities, in_bindings, in_meta)| {
-                    for key in &identities_gone {
-                        in_identities.remove(key)?;
+            let mut gone = Vec::new();
+            for (tree, kept) in handles.trees.iter().zip(&kept) {
+                let keys = tree.iter().keys().filter(|key| match key {
+                    Ok(key) => !kept.iter().any(|(kept, _)| kept == key.as_ref()),
+                    Err(_) => true,
+                });
+                gone.push(keys.collect::<sled::Result<Vec<IVec>>>()?);
+            }
+            handles
+                .trees
+                .as_slice()
+                .transaction(|trees| {
+                    for ((tree, kept), gone) in trees.iter().zip(&kept).zip(&gone) {
+                        for key in gone {
+                            tree.remove(key)?;
+                        }
+                        for (key, value) in kept {
+                            tree.insert(key.as_slice(), value.as_slice())?;
+                        }
                     }
-                    for key in &bindings_gone {
-                        in_bindings.remove(key)?;
-                    }
-                    for (key, value) in &identities {
-                        in_identities.insert(key.as_slice(), value.as_slice())?;
-                    }
-                    for (key, value) in &bindings {
-                        in_bindings.insert(key.as_slice(), value.as_slice())?;
-                    }
-                    in_meta.insert(GENERATION, generation.as_slice())?;
-                    in_meta.insert(WHOLE, whole.as_slice())?;
                     Ok::<(), ConflictableTransactionError<()>>(())
                 })
                 .map_err(|error| match error {
@@ -209,9 +231,28 @@ fn broken(reason: impl Into<String>) -> Damage {
     Damage::Broken(reason.into())
 }
 
+type Stored = [(IVec, IVec)];
+
+fn find<'a>(records: &'a Stored, wanted: &[u8]) -> Option<&'a (IVec, IVec)> {
+    records.iter().find(|(key, _)| key.as_ref() == wanted)
+}
+
+fn meta_value<V: DeserializeOwned>(meta: &Stored, wanted: &[u8]) -> Result<V, Damage> {
+    let found = find(meta, wanted).ok_or_else(|| broken("a record of meta is missing"))?;
+    open_value(META, &found.0, &found.1)
+}
+
+fn opened<K: FromStr + Ord, V: DeserializeOwned>(
+    tree: &str,
+    records: &Stored,
+) -> Result<BTreeMap<K, V>, Damage> {
+    let open = |(key, value): &(IVec, IVec)| Ok((parse_key(key)?, open_value(tree, key, value)?));
+    records.iter().map(open).collect()
+}
+
 fn sealed<K: ToString, V: Serialize>(
     tree: &str,
-    records: &std::collections::BTreeMap<K, V>,
+    records: &BTreeMap<K, V>,
 ) -> Result<Records, Damage> {
     records
         .iter()

@@ -13,7 +13,10 @@ mod database;
 mod folder;
 mod lock;
 mod marker;
+mod networks;
+mod pending;
 mod snapshot;
+mod version1;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,10 +29,13 @@ use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
 pub use content::Binding;
+pub use networks::{KnownNetwork, NETWORKS_MAX, SIGNALS_MAX};
+pub use pending::{PENDING_MAX, Pending, WhyPending};
 
 use crate::discover::CLOCK_SLACK;
-use crate::trust::KnownIdentity;
-use content::Content;
+use crate::place::{Place, Surroundings};
+use crate::trust::{KnownIdentity, TrustState};
+use content::{Content, Secret};
 use database::Database;
 use folder::{check_folder, copy_folder, is_absent, put_aside, remove_folder};
 use lock::Lock;
@@ -88,6 +94,17 @@ pub enum StoreError {
         /// The generation acknowledged last, where that is known.
         acknowledged: String,
     },
+    /// A later program wrote it.
+    #[error("{}: version {version} of the store is from a later program than this", folder.display())]
+    Later {
+        /// The state folder.
+        folder: PathBuf,
+        /// The form in which it is written.
+        version: u32,
+    },
+    /// There is no secret to hide networks under.
+    #[error("the system's random source failed")]
+    Random,
     /// The folder could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -113,7 +130,9 @@ impl From<StoreError> for Failure {
                 "nothing was changed. Restore the whole folder from a backup; or, to trust every \
                  resolver anew, move the folder away yourself",
             ),
-            StoreError::Unsafe { .. } | StoreError::Io { .. } => failure,
+            StoreError::Later { .. } => failure
+                .with_hint("nothing was changed. Use that program again, or another --state-dir"),
+            StoreError::Unsafe { .. } | StoreError::Random | StoreError::Io { .. } => failure,
         }
     }
 }
@@ -125,6 +144,8 @@ pub enum Found {
     Nothing,
     /// As it was left.
     Whole,
+    /// As an earlier program left it: written anew in the form of today.
+    Migrated,
     /// One copy was lost, damaged or older, and was made anew out of the other.
     Mended {
         /// What was wrong, for the log.
@@ -184,7 +205,13 @@ impl Store {
         let snapshot_damaged = from_snapshot.is_err();
         let database_damaged = from_database.is_err();
         let acknowledged = marker::read(&marker_path);
-        let (content, found) = if used_before {
+        if let Some(version) = written_later(&from_snapshot, &from_database) {
+            return Err(StoreError::Later {
+                folder: folder.to_owned(),
+                version,
+            });
+        }
+        let (mut content, mut found) = if used_before {
             let snapshot_is_sound = matches!(from_snapshot, Ok(Some(_)));
             let (content, found) = choose(folder, from_snapshot, from_database)?;
             check_age(folder, &content, &acknowledged, snapshot_is_sound)?;
@@ -193,7 +220,18 @@ impl Store {
             (Content::default(), Found::Nothing)
         };
 
-        if let Found::Mended { .. } | Found::Nothing = found {
+        if content.secret.is_none() {
+            content.secret = Some(Secret::draw().map_err(|_| StoreError::Random)?);
+            if used_before {
+                // No two contents share one.
+                content.generation += 1;
+            }
+            if found == Found::Whole {
+                found = Found::Migrated;
+            }
+        }
+
+        if found != Found::Whole {
             if snapshot_damaged {
                 put_aside(&snapshot_path).map_err(at(&snapshot_path))?;
             }
@@ -247,14 +285,26 @@ impl Store {
         self.lock().content.identities.values().cloned().collect()
     }
 
-    /// The identity that is expected behind a configured server.
+    /// The identity that is expected at a place.
     #[must_use]
-    pub fn expected_at(&self, server: SocketAddr) -> Option<KnownIdentity> {
-        let inner = self.lock();
-        let place = content::place_of(server);
-        let mut bindings = inner.content.bindings.iter();
-        let (_, binding) = bindings.find(|(at, _)| content::place_of(**at) == place)?;
-        inner.content.identities.get(&binding.name).cloned()
+    pub fn expected_at(&self, place: impl Into<Place>) -> Option<KnownIdentity> {
+        let content = &self.lock().content;
+        let (name, endpoint) = match place.into() {
+            Place::Server(server) => {
+                let server = content::place_of(server);
+                let mut bindings = content.bindings.iter();
+                let (_, binding) = bindings.find(|(at, _)| content::place_of(**at) == server)?;
+                (&binding.name, binding.endpoint)
+            }
+            Place::Network(id) => {
+                let network = content.networks.get(&id)?;
+                (&network.expects, network.endpoint)
+            }
+        };
+        let mut identity = content.identities.get(name)?.clone();
+        // Where it is differs from place to place; who it is does not.
+        identity.endpoint = endpoint;
+        Some(identity)
     }
 
     /// The configured servers behind which `name` is expected.
@@ -281,36 +331,40 @@ impl Store {
         seen.max().unwrap_or_default().minus(CLOCK_SLACK)
     }
 
-    /// Remembers `identity`, and that it is expected behind `server` from now on. When this
-    /// returns, it survives a power cut.
+    /// Remembers `identity`, and that it is expected in `surroundings` from now on, where it was met behind `server`.
+    /// Where there is doubt about the surroundings, nothing is learned about them. When this returns, it survives a
+    /// power cut.
     ///
     /// # Errors
     /// [`StoreError::Io`]: nothing changed.
-    pub fn remember(&self, server: SocketAddr, identity: KnownIdentity) -> Result<(), StoreError> {
-        let server = content::place_of(server);
+    pub fn remember(
+        &self,
+        surroundings: &Surroundings,
+        server: SocketAddr,
+        identity: KnownIdentity,
+    ) -> Result<(), StoreError> {
         self.change(|content| {
-            let binding = content.bindings.get(&server);
-            if binding.is_none_or(|binding| binding.name != identity.name) {
-                let binding = Binding {
-                    name: identity.name.clone(),
-                    since: identity.last_seen,
-                };
-                content.bindings.insert(server, binding);
-            }
+            content.bind(surroundings, server, &identity);
             content.identities.insert(identity.name.clone(), identity);
             true
         })
         .map(drop)
     }
 
-    /// Forgets an identity and where it is expected; false when it is not known.
+    /// Forgets an identity and where it is expected; false when it is not known. A revoked one is expected nowhere any
+    /// more, but stays known as revoked: it never returns.
     ///
     /// # Errors
     /// [`StoreError::Io`]: nothing changed.
     pub fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
         self.change(|content| {
-            content.bindings.retain(|_, binding| binding.name != *name);
-            content.identities.remove(name).is_some()
+            content.unbind(name);
+            content.pending.remove(name);
+            let revoked = content
+                .identities
+                .get(name)
+                .is_some_and(|known| known.state == TrustState::Revoked);
+            revoked || content.identities.remove(name).is_some()
         })
     }
 
@@ -350,6 +404,17 @@ impl Store {
 }
 
 type Read = Result<Option<Content>, Damage>;
+
+/// The version of the later program that wrote this, if one did. A snapshot that says so beside a sound database of today
+/// is a damaged one: the later program would have acknowledged nothing before it wrote the database too.
+fn written_later(snapshot: &Read, database: &Read) -> Option<u32> {
+    match (snapshot, database) {
+        (_, Err(Damage::Later(version))) => Some(*version),
+        (Err(Damage::Later(_)), Ok(Some(_))) => None,
+        (Err(Damage::Later(version)), _) => Some(*version),
+        _ => None,
+    }
+}
 
 fn open_and_read(path: &Path) -> (Option<Database>, Read) {
     match Database::open(path) {
@@ -444,7 +509,7 @@ fn damage_as_io(path: &Path, damage: Damage) -> StoreError {
         path: path.to_owned(),
         source: match damage {
             Damage::Unreadable(error) => error,
-            Damage::Broken(reason) => io::Error::other(reason),
+            other => io::Error::other(other.to_string()),
         },
     }
 }

@@ -8,20 +8,25 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use zzdot_zonegen::durable;
 
-use super::content::Content;
+use super::content::{Content, VERSION};
+use super::version1;
 
-/// The form of the file. A higher one is from a later program and is left alone.
-const VERSION: u32 = 1;
 /// Largest file that is read: thousands of resolvers.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 const MODE: u32 = 0o600;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Snapshot {
+struct Snapshot<C> {
     version: u32,
     sha256: String,
-    content: Content,
+    content: C,
+}
+
+/// The one field that stays, whatever the version.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// Why a copy cannot be used.
@@ -33,12 +38,15 @@ pub(super) enum Damage {
     /// Something in it is not as it was written.
     #[error("{0}")]
     Broken(String),
+    /// A later program wrote it.
+    #[error("version {0} is from a later program than this")]
+    Later(u32),
 }
 
 /// Reads it; none when there is no file.
 pub(super) fn read(path: &Path) -> Result<Option<Content>, Damage> {
     match read_bytes(path, BYTES_MAX)? {
-        Some(bytes) => parse(&bytes).map(Some).map_err(Damage::Broken),
+        Some(bytes) => parse(&bytes).map(Some),
         None => Ok(None),
     }
 }
@@ -57,32 +65,41 @@ pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Dama
     Ok(Some(bytes))
 }
 
-fn parse(bytes: &[u8]) -> Result<Content, String> {
-    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if snapshot.version != VERSION {
-        return Err(format!("version {} is not {VERSION}", snapshot.version));
+/// Reads the text of a snapshot, of this version or an earlier one.
+pub(super) fn parse(bytes: &[u8]) -> Result<Content, Damage> {
+    let broken = |error: serde_json::Error| Damage::Broken(error.to_string());
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(broken)?;
+    let (told, digest, content) = match version {
+        VERSION => {
+            let snapshot: Snapshot<Content> = serde_json::from_slice(bytes).map_err(broken)?;
+            let digest = snapshot.content.digest().map_err(broken)?;
+            let content = snapshot.content;
+            let content = content.is_consistent().then_some(content);
+            (snapshot.sha256, digest, content)
+        }
+        1 => {
+            let snapshot: Snapshot<version1::Content> =
+                serde_json::from_slice(bytes).map_err(broken)?;
+            let digest = snapshot.content.digest().map_err(broken)?;
+            (snapshot.sha256, digest, snapshot.content.into_content())
+        }
+        0 => return Err(Damage::Broken("version 0 is none".to_owned())),
+        later => return Err(Damage::Later(later)),
+    };
+    if told != HEXLOWER.encode(&digest) {
+        return Err(Damage::Broken("its checksum does not match".to_owned()));
     }
-    if snapshot.sha256 != checksum(&snapshot.content).map_err(|error| error.to_string())? {
-        return Err("its checksum does not match".to_owned());
-    }
-    if !snapshot.content.is_consistent() {
-        return Err("its parts do not belong together".to_owned());
-    }
-    Ok(snapshot.content)
+    content.ok_or_else(|| Damage::Broken("its parts do not belong together".to_owned()))
 }
 
 /// Replaces it: written aside, synchronised, renamed, and the folder synchronised.
 pub(super) fn write(path: &Path, content: &Content) -> io::Result<()> {
     let snapshot = Snapshot {
         version: VERSION,
-        sha256: checksum(content)?,
-        content: content.clone(),
+        sha256: HEXLOWER.encode(&content.digest()?),
+        content,
     };
     let mut text = serde_json::to_vec_pretty(&snapshot)?;
     text.push(b'\n');
     durable::replace(path, &text, MODE)
-}
-
-fn checksum(content: &Content) -> Result<String, serde_json::Error> {
-    Ok(HEXLOWER.encode(&content.digest()?))
 }

@@ -40,13 +40,17 @@ fn server(number: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, number], 53))
 }
 
+fn remember(store: &Store, server: SocketAddr, identity: KnownIdentity) -> Result<(), StoreError> {
+    store.remember(&Surroundings::of_server(server), server, identity)
+}
+
 /// A folder with two identities in it, and the store closed.
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (store, found) = Store::open(folder.path()).unwrap();
     assert_eq!(found, Found::Nothing);
-    store.remember(server(1), identity(1)).unwrap();
-    store.remember(server(2), identity(2)).unwrap();
+    remember(&store, server(1), identity(1)).unwrap();
+    remember(&store, server(2), identity(2)).unwrap();
     folder
 }
 
@@ -72,8 +76,8 @@ fn a_link_with_another_number_and_an_address_in_another_guise_are_the_same_serve
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path()).unwrap();
     let at = |text: &str| text.parse().unwrap();
-    store.remember(at("[fe80::1%3]:53"), identity(1)).unwrap();
-    store.remember(at("192.0.2.9:53"), identity(2)).unwrap();
+    remember(&store, at("[fe80::1%3]:53"), identity(1)).unwrap();
+    remember(&store, at("192.0.2.9:53"), identity(2)).unwrap();
     drop(store);
     let (store, _) = Store::open(folder.path()).unwrap();
     for again in ["[fe80::1%3]:53", "[fe80::1%7]:53", "[fe80::1]:53"] {
@@ -113,7 +117,7 @@ fn forgetting_everything_is_not_a_first_use() {
 fn another_identity_at_the_same_server_replaces_the_binding_alone() {
     let folder = filled();
     let (store, _) = Store::open(folder.path()).unwrap();
-    store.remember(server(1), identity(2)).unwrap();
+    remember(&store, server(1), identity(2)).unwrap();
     assert_eq!(store.expected_at(server(1)), Some(identity(2)));
     assert_eq!(store.identity(&identity(1).name), Some(identity(1)));
 }
@@ -183,7 +187,7 @@ fn the_newer_of_two_sound_copies_wins() {
     let snapshot = folder.path().join(SNAPSHOT_FILE);
     let old = fs::read(&snapshot).unwrap();
     let (store, _) = Store::open(folder.path()).unwrap();
-    store.remember(server(3), identity(3)).unwrap();
+    remember(&store, server(3), identity(3)).unwrap();
     drop(store);
     let new = fs::read(&snapshot).unwrap();
     fs::write(&snapshot, &old).unwrap();
@@ -222,7 +226,7 @@ fn a_change_that_cannot_be_written_did_not_happen() {
     let kept = fs::read(&snapshot).unwrap();
     fs::remove_file(&snapshot).unwrap();
     fs::create_dir_all(snapshot.join("in-the-way")).unwrap();
-    let error = store.remember(server(3), identity(3)).unwrap_err();
+    let error = remember(&store, server(3), identity(3)).unwrap_err();
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
     assert_filled(&store);
     drop(store);

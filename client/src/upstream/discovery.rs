@@ -11,6 +11,7 @@ use zzdot_zonegen::name::ResolverName;
 use super::{Kind, Upstream, now};
 use crate::discover::{Tlsa, Verdict};
 use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
+use crate::place::Surroundings;
 use crate::session::{Route, Session};
 use crate::store::Store;
 use crate::trust::KnownIdentity;
@@ -22,6 +23,7 @@ const TICK: Duration = Duration::from_secs(5);
 const CONNECT_AHEAD: Duration = Duration::from_secs(5);
 
 pub(super) struct Discovery {
+    pub(super) surroundings: Surroundings,
     pub(super) store: Arc<Store>,
     pub(super) inner: Mutex<Inner>,
     /// Held while session and store change together.
@@ -97,14 +99,19 @@ impl Discovery {
         self.walks.send_modify(|walks| *walks += 1);
     }
 
+    /// Whom the store expects here.
+    fn expected(&self) -> Option<KnownIdentity> {
+        let place = self.surroundings.place;
+        self.store.expected_behind(place, self.server())
+    }
+
     /// Whether the store expects somebody at the configured server. If so, so does the session.
     pub(super) async fn is_bound(&self) -> bool {
-        let server = self.server();
-        if self.store.expected_at(server).is_none() {
+        if self.expected().is_none() {
             return false;
         }
         let _memory = self.memory.lock().await;
-        let bound = self.store.expected_at(server);
+        let bound = self.expected();
         let is_bound = bound.is_some();
         if let Some(identity) = bound {
             self.lock().session.bind(identity);
@@ -128,7 +135,7 @@ impl Discovery {
                 _ => None,
             };
             let server = self.server();
-            let bound = self.store.expected_at(server);
+            let bound = self.expected();
             let change = {
                 let session = &mut self.lock().session;
                 if let Some(identity) = bound {
@@ -168,7 +175,9 @@ impl Discovery {
     async fn learn(&self, server: SocketAddr, identity: KnownIdentity) {
         let store = Arc::clone(&self.store);
         let known = identity.clone();
-        let written = tokio::task::spawn_blocking(move || store.remember(server, known)).await;
+        let surroundings = self.surroundings.clone();
+        let write = move || store.remember(&surroundings, server, known);
+        let written = tokio::task::spawn_blocking(write).await;
         let outcome = match written {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -7,9 +7,11 @@ use tokio::time::timeout_at;
 
 use super::Upstream;
 use super::discovery::Discovery;
+use crate::config::LegacyPolicy;
+use crate::discover::{LegacyReason, Refusal};
 use crate::dot::without_hop_options;
 use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
-use crate::session::Failure;
+use crate::session::{Failure, State};
 use crate::wire;
 
 /// Questions in cleartext under way, each with a socket of its own; more wait for their turn within
@@ -17,14 +19,20 @@ use crate::wire;
 pub(super) const PLAIN_IN_FLIGHT: usize = 512;
 
 impl Upstream {
-    /// In cleartext, as the session allowed.
+    /// In cleartext, where the configuration lets a question go so far.
     pub(super) async fn pass_on(
         &self,
         discovery: &Discovery,
         query: &[u8],
         deadline: Instant,
     ) -> Result<Vec<u8>, Failure> {
-        let server = discovery.server();
+        let (server, legacy) = {
+            let session = &discovery.lock().session;
+            (session.server(), session.policy().legacy)
+        };
+        if legacy != LegacyPolicy::Plain {
+            return Err(discovery.no_rung_left());
+        }
         let unfit = |error: wire::WireError| Failure::NoAnswer(error.to_string());
         let query = without_hop_options(query).map_err(unfit)?;
         let turn = timeout_at(deadline.into(), discovery.plain_turns.acquire()).await;
@@ -44,5 +52,17 @@ impl Upstream {
             Err(error) => return Err(Failure::NoAnswer(error.to_string())),
         };
         without_hop_options(&answer).map_err(unfit)
+    }
+}
+
+impl Discovery {
+    /// The configuration allows nothing that this server can do.
+    fn no_rung_left(&self) -> Failure {
+        let reason = match self.lock().session.state() {
+            State::Legacy { reason, .. } => *reason,
+            // It changed this very moment.
+            _ => LegacyReason::NoSuchZone,
+        };
+        Failure::Refused(Refusal::Legacy { reason })
     }
 }

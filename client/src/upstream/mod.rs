@@ -17,12 +17,12 @@ use tokio::time::timeout_at;
 use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::name::ResolverName;
 
-use crate::config::LegacyPolicy;
 use crate::discover::WalkPolicy;
 use crate::dot::{
     DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Recalled, Terms, Unanswered,
 };
-use crate::session::{Advice, Failure, Route, Session, failure_of};
+use crate::place::Surroundings;
+use crate::session::{Advice, Failure, Policy, Route, Session, failure_of};
 use crate::store::Store;
 use crate::stub::{Answer, Answering, StubLimits};
 use crate::walker::{Carrier, walk_over};
@@ -75,19 +75,21 @@ impl Upstream {
         Ok(Arc::new(Self::new(kind, limits, cache_bytes)))
     }
 
-    /// A server that is to be discovered, or was before. Starts at once: with TLS where the store
-    /// knows whom to expect, with a walk elsewhere. Call within a tokio runtime.
+    /// A server that is to be discovered, or was before, in its surroundings. Starts at once: with TLS where the store
+    /// knows whom to expect there, with a walk elsewhere. Call within a tokio runtime.
     #[must_use]
     pub fn discovered(
+        surroundings: Surroundings,
         server: SocketAddr,
-        legacy: LegacyPolicy,
+        policy: Policy,
         store: Arc<Store>,
         limits: &StubLimits,
         cache_bytes: usize,
     ) -> Arc<Self> {
-        let expected = store.expected_at(server);
-        let session = Session::new(server, legacy, expected, now());
+        let expected = store.expected_behind(surroundings.place, server);
+        let session = Session::new(server, policy, expected, now());
         let kind = Kind::Discovered(Box::new(Discovery {
+            surroundings,
             store,
             inner: Mutex::new(Inner {
                 session,
@@ -137,17 +139,28 @@ impl Upstream {
         Ok(known)
     }
 
-    /// Whether this is the session with `server`. If so it goes on, under `legacy`: what it knows,
-    /// and the connection, survive a reload.
+    /// Whether this is the session with the configured `server`. If so it goes on, under `policy`: what it knows, and
+    /// the connection, survive a reload.
     #[must_use]
-    pub fn continues_with(&self, server: SocketAddr, legacy: LegacyPolicy) -> bool {
+    pub fn continues_with(&self, server: SocketAddr, policy: Policy) -> bool {
+        self.continues_in(&Surroundings::of_server(server), server, policy)
+    }
+
+    /// Whether this is the session with `server` in these surroundings. If so it goes on, under `policy`.
+    #[must_use]
+    pub fn continues_in(
+        &self,
+        surroundings: &Surroundings,
+        server: SocketAddr,
+        policy: Policy,
+    ) -> bool {
         let Kind::Discovered(discovery) = &self.kind else {
             return false;
         };
         let session = &mut discovery.lock().session;
-        let same = session.server() == server;
+        let same = session.server() == server && discovery.surroundings == *surroundings;
         if same {
-            session.set_legacy_policy(legacy);
+            session.set_policy(policy);
         }
         same
     }
@@ -214,8 +227,8 @@ impl Upstream {
                 }
                 // The store has the last word: nothing leaves in cleartext to a server that any
                 // session ever met.
-                Route::Cleartext if discovery.is_bound().await => continue,
-                Route::Cleartext => return self.pass_on(discovery, query, deadline).await,
+                Route::Legacy if discovery.is_bound().await => continue,
+                Route::Legacy => return self.pass_on(discovery, query, deadline).await,
                 Route::Encrypted => {
                     let answer = match (begun.take(), discovery.pool()) {
                         (Some(pursuit), _) => pursuit.answer(query, deadline).await,

@@ -5,7 +5,6 @@ use zzdot_zonegen::clock::UnixTime;
 
 use super::discovery::Discovery;
 use super::now;
-use crate::config::LegacyPolicy;
 use crate::session::{Failure, Route, State};
 use crate::store::Store;
 use crate::trust::KnownIdentity;
@@ -71,10 +70,7 @@ impl Discovery {
                 status["legacy"] = json!({
                     "reason": reason,
                     "cause": reason.to_string(),
-                    "policy": match session.legacy_policy() {
-                        LegacyPolicy::Plain => "plain",
-                        LegacyPolicy::Refuse => "refuse",
-                    },
+                    "policy": session.policy().legacy.name(),
                     "looks-again-secs": until.saturating_duration_since(now()).as_secs(),
                 });
             }
@@ -93,7 +89,7 @@ impl Discovery {
             Route::Encrypted => pool
                 .and_then(|pool| pool.failure())
                 .map(|error| session.explain(&error)),
-            Route::Cleartext | Route::AfterWalk => None,
+            Route::Legacy | Route::AfterWalk => None,
         };
         status["down"] = json!(failure.as_ref().map(down));
         status

@@ -25,6 +25,7 @@ use zzdot_client::{
     config::{Askers, LegacyPolicy},
     discover::{Verdict, WalkPolicy},
     exchange::{ExchangeLimits, udp_then_tcp},
+    place::Surroundings,
     store::Store,
     stub::{Sockets, Stub, StubCounters, StubLimits},
     upstream::Upstream,
@@ -284,8 +285,14 @@ impl Client {
         let refuse = |text: String| Failure::new(Exit::CannotRun, text);
         let (store, _) = Store::open(folder).map_err(|error| refuse(error.to_string()))?;
         let limits = StubLimits::default();
-        let upstream =
-            Upstream::discovered(server, LegacyPolicy::Refuse, Arc::new(store), &limits, 0);
+        let upstream = Upstream::discovered(
+            Surroundings::of_server(server),
+            server,
+            LegacyPolicy::Refuse.into(),
+            Arc::new(store),
+            &limits,
+            0,
+        );
         let sockets = client_sockets()?;
         let stub = Stub::start(
             sockets,

@@ -7,6 +7,7 @@ use hickory_proto::dnssec::{Algorithm, PublicKeyBuf, rdata::DNSKEY};
 use serde::{Deserialize, Serialize};
 use zzdot_client::{
     discover::Tlsa,
+    place::Surroundings,
     store::{Store, StoreError},
     trust::{KnownIdentity, TrustState, ZoneVersion, ZoneVersions},
 };
@@ -50,7 +51,10 @@ impl Step {
     /// The store could not be changed.
     pub fn apply(&self, store: &Store) -> Result<(), StoreError> {
         match self {
-            Self::Remember(server, identity) => store.remember(*server, (**identity).clone()),
+            Self::Remember(server, identity) => {
+                let surroundings = Surroundings::of_server(*server);
+                store.remember(&surroundings, *server, (**identity).clone())
+            }
             Self::Forget(name) => store.forget(name).map(drop),
         }
     }
