@@ -4,12 +4,15 @@
 //! A network that is recognised tells whom to *expect* there. It never makes anybody trusted: whoever copies every
 //! signal of a network is asked to prove the key that is expected on it, and cannot.
 
+mod common;
 mod link;
+mod score;
 mod signals;
 
 use crate::place::NetworkId;
 
 pub use link::{Gateway, LinkView, MacAddress, Medium, ParseMacError, Security};
+pub use score::{EXPECT, SUSPECT, Sighting, recognise};
 pub use signals::{Fingerprint, NotAFingerprint, SignalKind, Signals, fingerprint};
 
 /// Which network it is.
