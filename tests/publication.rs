@@ -12,8 +12,13 @@ use std::{
 use support::{daemon::Place, program};
 use zzdot_zonegen::{
     identity::Identity,
+    keys::ds,
+    owners::anchor_zone,
+    phrase::Phrase,
     publication::{STATE_FILE, Stamp},
+    qr::{Ink, Picture},
     summary::Summary,
+    uri::VerificationUri,
 };
 
 /// Nobody listens there, so it is soon known.
@@ -57,6 +62,52 @@ fn the_identity_is_told_in_the_same_words_whoever_is_asked() {
     fs::rename(&aside, place.identity()).unwrap();
     assert!(daemon.stop().success());
     same("the daemon is gone");
+}
+
+#[test]
+fn the_identity_is_shown_for_verification_as_code_text_and_phrase() {
+    let place = Place::new(NO_UPSTREAM);
+    assert!(place.serve().stop().success());
+    let identity = Identity::load(&place.identity()).unwrap();
+    let anchors = identity.trust_anchor();
+    let anchors = anchors.iter().map(|key| ds(&anchor_zone(), key));
+    let anchors: Vec<_> = anchors.collect();
+    let phrase = Phrase::of(identity.name(), &anchors[0]);
+    assert_eq!(
+        place.told("identity", &["--phrase"]),
+        format!("{phrase}\n{}\n", phrase.digits())
+    );
+    let address = place.address.parse().unwrap();
+    let uri = VerificationUri::new(identity.name().clone(), anchors, [address]).unwrap();
+    assert_eq!(place.told("identity", &["--uri"]), format!("{uri}\n"));
+
+    let picture = Picture::of(&uri.to_string()).unwrap();
+    let (svg, png) = (place.path().join("code.svg"), place.path().join("code.png"));
+    let files = [
+        "--svg",
+        svg.to_str().unwrap(),
+        "--png",
+        png.to_str().unwrap(),
+    ];
+    assert_eq!(place.told("identity", &files), "");
+    assert_eq!(fs::read_to_string(&svg).unwrap(), picture.svg());
+    assert_eq!(fs::read(&png).unwrap(), picture.png().unwrap());
+    let shown = place.told("identity", &["--qr"]);
+    assert_eq!(
+        shown,
+        format!(
+            "{}\n{uri}\n\n{phrase}\n{}\n",
+            picture.terminal(Ink::Plain),
+            phrase.digits()
+        )
+    );
+    for wrong in [["--qr", "--json"], ["--uri", "--phrase"]] {
+        assert_eq!(place.run("identity", &wrong).status.code(), Some(2));
+    }
+    let nowhere = place.path().join("no/such/folder.png");
+    let output = place.run("identity", &["--png", nowhere.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("folder.png"), "{output:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use zzdot_zonegen::{
     summary::Summary,
 };
 
-use super::{Place, daemon, print};
+use super::{Place, code, daemon, print};
 use crate::{
     config::{Environment, IDENTITY_FOLDER, Paths},
     error,
@@ -26,12 +26,17 @@ pub struct Arguments {
     /// Print the trust anchor as DNSKEY and DS records in master-file form
     #[arg(long)]
     trust_anchor: bool,
+    #[command(flatten)]
+    code: code::Arguments,
 }
 
 /// Reads the identity, or asks the running zzdot for it where its files cannot be read. What is
 /// printed is what `zzdot-zonegen show` prints.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let summary = look(&arguments.place).await?;
+    if arguments.code.any() {
+        return arguments.code.show(&summary, &arguments.place);
+    }
     print(&if arguments.json {
         summary.json()
     } else if arguments.trust_anchor {

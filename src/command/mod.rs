@@ -18,6 +18,7 @@ pub mod identity;
 pub mod serve;
 pub mod status;
 
+mod code;
 mod daemon;
 
 /// A DNS resolver or forwarder that names itself and becomes private by itself.

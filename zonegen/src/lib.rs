@@ -20,6 +20,7 @@ pub mod owners;
 pub mod phrase;
 pub mod publication;
 pub mod publish;
+pub mod qr;
 pub mod sign;
 pub mod signed_zone;
 pub mod succession;

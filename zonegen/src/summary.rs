@@ -10,9 +10,11 @@ use crate::keys::{ds, key_tag};
 use crate::master_file::rdata_text;
 use crate::name::ResolverName;
 use crate::owners::anchor_zone;
+use crate::phrase::Phrase;
 use crate::publication::Stamp;
 use crate::trust_anchor::trust_anchor_text;
-use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData};
+use crate::uri::{ANCHORS_MAX, VerificationUri};
+use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS};
 use hickory_proto::rr::RData;
 
 /// What is public about an identity.
@@ -27,6 +29,12 @@ pub struct Summary {
     pub tlsa: String,
     /// The keys of `resolver-name.arpa` that clients hold on to.
     pub trust_anchor: Vec<Anchor>,
+    /// The verification phrase, in words.
+    pub phrase: String,
+    /// The verification phrase, in digits.
+    pub phrase_digits: String,
+    /// What a QR code tells, without addresses: those depend on the configuration.
+    pub uri: String,
     /// Whether the stand-by key's private half is on this machine.
     pub standby_key_present: bool,
     /// The last publication, if there was one.
@@ -76,6 +84,11 @@ impl Summary {
     pub fn new(identity: &Identity, stamp: Option<&Stamp>) -> Self {
         let roles = [Role::Active, Role::Standby];
         let keys = identity.trust_anchor();
+        let told = keys.iter().take(ANCHORS_MAX);
+        let anchors: Vec<DS> = told.map(|key| ds(&anchor_zone(), key)).collect();
+        let phrase = Phrase::of(identity.name(), &anchors[0]);
+        let uri = VerificationUri::new(identity.name().clone(), anchors, [])
+            .expect("an identity has an active anchor, by SHA-256");
         Self {
             name: identity.name().clone(),
             pin: format!("sha256/{}", BASE64.encode(&identity.spki_sha256())),
@@ -85,6 +98,9 @@ impl Summary {
                 .zip(&keys)
                 .map(|(role, key)| anchor(*role, key))
                 .collect(),
+            phrase: phrase.to_string(),
+            phrase_digits: phrase.digits(),
+            uri: uri.to_string(),
             standby_key_present: identity.standby_key().is_some(),
             publication: stamp.map(|stamp| Publication {
                 serial: stamp.serial,
@@ -111,6 +127,7 @@ impl fmt::Display for Summary {
         for anchor in &self.trust_anchor {
             writeln!(f, "anchor       {} ({})", anchor.ds, anchor.role)?;
         }
+        writeln!(f, "phrase       {}", self.phrase)?;
         let standby = match self.standby_key_present {
             true => "on this machine",
             false => "kept elsewhere",

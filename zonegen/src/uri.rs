@@ -10,13 +10,14 @@
 //! check: the first 40 bits of SHA-256 over everything before `&c=`, in base32hex. It protects
 //! nothing against people, it tells a code that was read or copied wrongly from one that lies.
 //!
-//! Each content has one text. What is not that text is refused.
+//! Each content has one text: the name in lower case, digests in upper case (of which a QR code holds
+//! more), numbers and addresses in their shortest form. What is not that text is refused.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use data_encoding::{BASE32HEX_NOPAD, HEXLOWER};
+use data_encoding::{BASE32HEX_NOPAD, HEXUPPER};
 use hickory_proto::dnssec::rdata::DS;
 use hickory_proto::dnssec::{Algorithm, DigestType};
 use ring::digest::{SHA256, digest};
@@ -117,12 +118,22 @@ impl VerificationUri {
                 return Err(UriError::Anchor(ds_text(anchor)));
             }
         }
-        let reachable = addresses.into_iter().filter(is_reachable);
-        Ok(Self {
+        let uri = Self {
             name,
             anchors,
+            addresses: Vec::new(),
+        };
+        Ok(uri.with_addresses(addresses))
+    }
+
+    /// The same resolver at these addresses, as many as there is room for.
+    #[must_use]
+    pub fn with_addresses(self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let reachable = addresses.into_iter().filter(is_reachable);
+        Self {
             addresses: reachable.take(ADDRESSES_MAX).collect(),
-        })
+            ..self
+        }
     }
 
     /// The resolver's name.
@@ -234,7 +245,7 @@ fn ds_text(ds: &DS) -> String {
         ds.key_tag(),
         u8::from(ds.algorithm()),
         u8::from(ds.digest_type()),
-        HEXLOWER.encode(ds.digest())
+        HEXUPPER.encode(ds.digest())
     )
 }
 
@@ -250,7 +261,7 @@ fn ds_of_text(text: &str) -> Result<DS, UriError> {
     if digest_type != u8::from(DigestType::SHA256) {
         return Err(UriError::DigestType(digest_type));
     }
-    let digest = HEXLOWER.decode(digest.as_bytes()).map_err(|_| wrong())?;
+    let digest = HEXUPPER.decode(digest.as_bytes()).map_err(|_| wrong())?;
     if digest.len() != SHA256_OCTETS {
         return Err(wrong());
     }
@@ -300,8 +311,8 @@ mod tests {
         // The check was computed apart, with sha256sum and basenc.
         let expected = format!(
             "dnstofu:1?n=8g2l0qv7c4m1t5b9r3se.zz&ds=4711-13-2-{},5-13-2-{}\
-             &ip=192.168.1.1,fd00::1&c=2218eina",
-            "ab".repeat(32),
+             &ip=192.168.1.1,fd00::1&c=2c8gfig7",
+            "AB".repeat(32),
             "01".repeat(32)
         );
         assert_eq!(example().to_string(), expected);
@@ -349,7 +360,7 @@ mod tests {
     #[test]
     fn what_is_well_sealed_and_wrong_is_refused_by_its_reason() {
         let name = "n=8g2l0qv7c4m1t5b9r3se.zz";
-        let ds = format!("ds=1-13-2-{}", "ab".repeat(32));
+        let ds = format!("ds=1-13-2-{}", "AB".repeat(32));
         let start = format!("dnstofu:1?{name}&{ds}");
         let of = |rest: &str| refusal(&format!("dnstofu:1?{rest}"));
         assert_eq!(refusal("https://example.org/?n=1"), UriError::Scheme);
@@ -367,19 +378,21 @@ mod tests {
             UriError::Anchor(_)
         ));
         for wrong in [
-            "1-13-2-ab",
+            "1-13-2-AB",
             "65536-13-2-",
             "1-256-2-",
             "x-13-2-",
             "1-13-2-a-",
         ] {
-            let wrong = format!("{name}&ds={wrong}{}", "ab".repeat(32));
+            let wrong = format!("{name}&ds={wrong}{}", "AB".repeat(32));
             assert!(matches!(of(&wrong), UriError::Anchor(_)), "{wrong}");
         }
         assert_eq!(
-            of(&format!("{name}&ds=1-13-4-{}", "ab".repeat(48))),
+            of(&format!("{name}&ds=1-13-4-{}", "AB".repeat(48))),
             UriError::DigestType(4)
         );
+        let lower_case = format!("{name}&{}", ds.replace("AB", "ab"));
+        assert!(matches!(of(&lower_case), UriError::Anchor(_)));
         let repeated = format!("{start},{0},{0}", &ds[3..]);
         assert_eq!(refusal(&repeated), UriError::TooMany("anchors", 2));
         for wrong in [
