@@ -337,3 +337,6 @@ fn flipped_bytes_of_the_database_never_change_what_is_remembered() {
         }
     }
 }
+
+mod migration;
+mod networks;
