@@ -323,6 +323,7 @@ impl Examination {
             server_type,
             server: self.search.configured(),
             anchor: self.met.anchor.clone(),
+            keys: self.met.shown.clone(),
             tlsa: tlsa.clone(),
             endpoint: found?,
             addresses: self.addresses(),

@@ -9,12 +9,12 @@ use zzdot_zonegen::owners::anchor_zone;
 
 use super::refusal::Refusal;
 use super::verdict::LegacyReason;
-use crate::trust::KnownIdentity;
+use crate::trust::{KeySet, KnownIdentity, NotTrusted};
 use crate::validate::bogus::shown;
 use crate::validate::key::read_keys;
 use crate::validate::{
-    Answered, Bogus, BogusReason, Reply, Secure, TrustedKeys, ZoneKey, validate_answer,
-    validate_keys,
+    Answered, Bogus, BogusReason, Reply, Rrset, Secure, TrustedKeys, ZoneKey, signers_of,
+    validate_answer, validate_keys,
 };
 use crate::wire::NameView;
 
@@ -34,8 +34,10 @@ pub(super) struct Met {
     pub(super) name: ResolverName,
     /// The keys of `resolver-name.arpa`.
     pub(super) keys: TrustedKeys,
-    /// What the next walk is to start from.
+    /// Those that are believed.
     pub(super) anchor: Vec<DNSKEY>,
+    /// The key-signing keys shown, and which of them signed.
+    pub(super) shown: KeySet,
     pub(super) dnskey: Secure,
     pub(super) ns: Secure,
     /// Time-to-live with which the NS records came, in seconds.
@@ -83,22 +85,19 @@ pub(super) fn meet(
     let rrset = dnskey
         .answer(&zone, RecordType::DNSKEY)
         .ok_or_else(|| missing(RecordType::DNSKEY))?;
-    let shown_keys: Vec<ZoneKey> = read_keys(rrset)?
-        .into_iter()
-        .filter(ZoneKey::is_anchor_material)
-        .collect();
-    let anchors: Vec<ZoneKey> = match known {
-        Some(known) => known
-            .anchor
-            .iter()
-            .map(ZoneKey::from)
-            .filter(ZoneKey::is_anchor_material)
-            .collect(),
+    let shown = key_set(rrset, clock)?;
+    let anchors: Vec<DNSKEY> = match known {
+        Some(known) => known.anchor.trusted(),
         // First use: the keys that would be anchors stand in for those that nobody remembers.
-        None => shown_keys.clone(),
+        None => shown.keys.clone(),
     };
-    let (keys, dnskey) = validate_keys(rrset, &zone, &anchors, clock)
-        .map_err(|bogus| anchor_refusal(*bogus, known, &shown_keys))?;
+    let anchors: Vec<DNSKEY> = anchors
+        .into_iter()
+        .filter(|key| ZoneKey::from(key).is_anchor_material() && !shown.revokes(key))
+        .collect();
+    let trusted: Vec<ZoneKey> = anchors.iter().map(ZoneKey::from).collect();
+    let (keys, dnskey) = validate_keys(rrset, &zone, &trusted, clock)
+        .map_err(|bogus| anchor_refusal(*bogus, known, &shown))?;
     let (records, ns) = match validate_answer(ns, &zone, RecordType::NS, &keys, clock)? {
         Answered::Records(records, secure) => (records, secure),
         Answered::Denied(_) => {
@@ -109,13 +108,25 @@ pub(super) fn meet(
     Ok(Met {
         name: told,
         keys,
-        anchor: match known {
-            Some(known) => known.anchor.clone(),
-            None => anchors.iter().map(ZoneKey::to_dnskey).collect(),
-        },
+        anchor: anchors,
+        shown,
         dnskey,
         ns,
         ns_ttl: records.ttl,
+    })
+}
+
+/// The key-signing keys of the RRset and who signed it.
+fn key_set(rrset: &Rrset, clock: UnixTime) -> Result<KeySet, Box<Bogus>> {
+    let mut keys = read_keys(rrset)?;
+    keys.retain(|key| key.is_anchor_material() || key.is_revoked_anchor());
+    let signers = signers_of(rrset, &anchor_zone(), &keys, clock);
+    let signatures = rrset.signatures.iter();
+    Ok(KeySet {
+        keys: keys.iter().map(ZoneKey::to_dnskey).collect(),
+        signers: signers.iter().map(ZoneKey::to_dnskey).collect(),
+        succeeding: Vec::new(),
+        original_ttl: signatures.map(|made| made.original_ttl).max().unwrap_or(0),
     })
 }
 
@@ -137,17 +148,19 @@ fn told_name(ns: &Reply) -> Result<ResolverName, Box<Refusal>> {
     })
 }
 
-fn anchor_refusal(
-    bogus: Bogus,
-    known: Option<&KnownIdentity>,
-    shown_keys: &[ZoneKey],
-) -> Box<Refusal> {
-    Box::new(match known {
-        Some(known) if bogus.reason == BogusReason::NotSignedByAnchor => Refusal::AnchorChanged {
-            name: known.name.clone(),
-            remembered: known.anchor.iter().map(key_tag).collect(),
-            shown: shown_keys.iter().map(ZoneKey::tag).collect(),
+fn anchor_refusal(bogus: Bogus, known: Option<&KnownIdentity>, shown: &KeySet) -> Box<Refusal> {
+    let not_ours = bogus.reason == BogusReason::NotSignedByAnchor;
+    Box::new(match known.filter(|_| not_ours) {
+        Some(known) => match known.anchor.judge(shown) {
+            Err(NotTrusted::AllRevoked) => Refusal::IdentityRevoked {
+                name: known.name.clone(),
+            },
+            _ => Refusal::AnchorChanged {
+                name: known.name.clone(),
+                remembered: known.anchor.trusted().iter().map(key_tag).collect(),
+                shown: shown.keys.iter().map(key_tag).collect(),
+            },
         },
-        _ => Refusal::Bogus(bogus),
+        None => Refusal::Bogus(bogus),
     })
 }

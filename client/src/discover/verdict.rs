@@ -12,7 +12,7 @@ use zzdot_zonegen::zone::ServerType;
 
 use super::refusal::Refusal;
 use super::tlsa::Tlsa;
-use crate::trust::{ZoneVersions, dnskey_texts};
+use crate::trust::{KeySet, ZoneVersions, dnskey_texts};
 
 /// The end of a walk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +52,9 @@ pub struct Discovered {
     /// later those remembered.
     #[serde(with = "dnskey_texts")]
     pub anchor: Vec<DNSKEY>,
+    /// The key-signing keys shown, and which of them signed: what moves the anchor.
+    #[serde(skip)]
+    pub keys: KeySet,
     /// The TLSA records of the port of `endpoint`, only usable ones.
     pub tlsa: Vec<Tlsa>,
     /// Where the TLS peer that `tlsa` names was met.

@@ -7,7 +7,7 @@ use zzdot_zonegen::zone::ServerType;
 use super::*;
 use crate::discover::Discovered;
 use crate::dot::{ConnectError, ConnectStage, Ended};
-use crate::trust::{TrustState, ZoneVersion, ZoneVersions};
+use crate::trust::{KeySet, TrustState, ZoneVersion, ZoneVersions};
 
 const CLOCK: UnixTime = UnixTime(1_000_000);
 const WEEK: u64 = 7 * 86_400;
@@ -26,14 +26,20 @@ fn discovered(key: u8) -> Discovered {
         inception: CLOCK,
         accepted: CLOCK,
     };
+    let key = DNSKEY::with_flags(
+        257,
+        PublicKeyBuf::new(vec![key; 64], Algorithm::ECDSAP256SHA256),
+    );
     Discovered {
         name: "8g2l0qv7c4m1t5b9r3se.zz".parse().unwrap(),
         server_type: ServerType::Resolver,
         server: server(),
-        anchor: vec![DNSKEY::with_flags(
-            257,
-            PublicKeyBuf::new(vec![key; 64], Algorithm::ECDSAP256SHA256),
-        )],
+        anchor: vec![key.clone()],
+        keys: KeySet {
+            keys: vec![key.clone()],
+            signers: vec![key],
+            ..KeySet::default()
+        },
         tlsa: vec![format!("3 1 1 {}", "ab".repeat(32)).parse().unwrap()],
         endpoint: endpoint(),
         addresses: Vec::new(),

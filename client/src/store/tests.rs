@@ -8,7 +8,7 @@ use hickory_proto::dnssec::{Algorithm, PublicKeyBuf};
 use zzdot_zonegen::zone::ServerType;
 
 use super::*;
-use crate::trust::{TrustState, ZoneVersion, ZoneVersions};
+use crate::trust::{AnchorSet, TrustState, ZoneVersion, ZoneVersions};
 
 fn identity(number: u8) -> KnownIdentity {
     let version = ZoneVersion {
@@ -16,13 +16,15 @@ fn identity(number: u8) -> KnownIdentity {
         inception: UnixTime(1000),
         accepted: UnixTime(2000),
     };
+    let key = DNSKEY::with_flags(
+        257,
+        PublicKeyBuf::new(vec![number; 64], Algorithm::ECDSAP256SHA256),
+    );
     KnownIdentity {
         name: format!("{:0>20}.zz", number).parse().unwrap(),
         state: TrustState::Provisional,
-        anchor: vec![DNSKEY::with_flags(
-            257,
-            PublicKeyBuf::new(vec![number; 64], Algorithm::ECDSAP256SHA256),
-        )],
+        verification: None,
+        anchor: AnchorSet::first_use(&[key.clone()], Some(&key), UnixTime(1000)),
         tlsa: vec![format!("3 1 1 {}", "ab".repeat(32)).parse().unwrap()],
         endpoint: "192.0.2.1:853".parse().unwrap(),
         server_type: ServerType::Resolver,

@@ -19,7 +19,7 @@ pub fn describe(identity: &KnownIdentity) -> Value {
         "trust-in-words": identity.state.to_string(),
         "server-type": identity.server_type,
         "endpoint": identity.endpoint,
-        "anchor-key-tags": identity.anchor.iter().map(key_tag).collect::<Vec<_>>(),
+        "anchor-key-tags": identity.anchor.trusted().iter().map(key_tag).collect::<Vec<_>>(),
         "tlsa": identity.tlsa,
         "first-seen": identity.first_seen.to_string(),
         "last-seen": identity.last_seen.to_string(),

@@ -15,8 +15,8 @@ use zzdot_zonegen::clock::UnixTime;
 
 use super::bogus::{Bogus, BogusReason};
 use super::reply::Rrset;
-use super::rrset::{Secure, validate_rrset};
-use super::{MAX_KEYS, reply::Signature};
+use super::rrset::{Secure, is_self_signed, validate_rrset};
+use super::{MAX_KEYS, MAX_KEYS_PER_SIGNATURE, MAX_SIGNATURES, reply::Signature};
 
 const ZONE_KEY: u16 = 0x0100;
 const SECURE_ENTRY_POINT: u16 = 0x0001;
@@ -83,6 +83,12 @@ impl ZoneKey {
     #[must_use]
     pub fn is_anchor_material(&self) -> bool {
         self.flags & SECURE_ENTRY_POINT != 0 && self.flaw().is_none()
+    }
+
+    /// Whether this key would be anchor material but for its REVOKE bit (RFC 5011 §2.1).
+    #[must_use]
+    pub fn is_revoked_anchor(&self) -> bool {
+        self.flags & SECURE_ENTRY_POINT != 0 && self.flaw() == Some(BogusReason::KeyRevoked)
     }
 
     /// What keeps this key from signing RRsets of a zone.
@@ -294,6 +300,30 @@ pub fn validate_keys(
         verified: None,
     };
     Ok((trusted, secure))
+}
+
+/// Those of `keys` that made a signature over the DNSKEY RRset of `zone` which holds now. A key with
+/// the REVOKE bit counts, too: that is how it revokes itself (RFC 5011 §2.1), and all that its
+/// signature is good for.
+#[must_use]
+pub fn signers_of(rrset: &Rrset, zone: &Name, keys: &[ZoneKey], clock: UnixTime) -> Vec<ZoneKey> {
+    let within_bounds = keys.len() <= MAX_KEYS && rrset.signatures.len() <= MAX_SIGNATURES;
+    if rrset.owner != *zone || rrset.rtype != RecordType::DNSKEY || !within_bounds {
+        return Vec::new();
+    }
+    let mut signers: Vec<ZoneKey> = Vec::new();
+    for signature in &rrset.signatures {
+        let candidates = || keys.iter().filter(|key| key.may_have_made(signature));
+        if candidates().count() > MAX_KEYS_PER_SIGNATURE {
+            continue;
+        }
+        for key in candidates() {
+            if !signers.contains(key) && is_self_signed(rrset, signature, zone, key, clock) {
+                signers.push(key.clone());
+            }
+        }
+    }
+    signers
 }
 
 /// The keys of a DNSKEY or KEY RRset.

@@ -20,7 +20,7 @@ mod rrset;
 
 pub use bogus::{Bogus, BogusReason};
 pub use denial::{Denied, DeniedWhat, validate_denial};
-pub use key::{TrustedKeys, ZoneKey, validate_keys};
+pub use key::{TrustedKeys, ZoneKey, signers_of, validate_keys};
 pub use reply::{MAX_RECORDS, Reply, ReplyError, Rrset, Signature};
 pub use rrset::{Answered, Secure, validate_answer, validate_rrset};
 

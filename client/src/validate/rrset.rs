@@ -5,7 +5,7 @@ use zzdot_zonegen::clock::UnixTime;
 
 use super::bogus::{Bogus, BogusReason, shown};
 use super::denial::{Denied, prove_expansion, validate_denial};
-use super::key::{TrustedKeys, is_supported};
+use super::key::{TrustedKeys, ZoneKey, is_supported};
 use super::reply::{Reply, Rrset, Signature};
 use super::{MAX_KEYS_PER_SIGNATURE, MAX_SIGNATURES};
 
@@ -106,6 +106,23 @@ pub fn validate_rrset(
     Err(furthest)
 }
 
+/// Whether `key` made `signature` over the keys of its own zone, and it holds now. The REVOKE bit
+/// does not matter here.
+pub(super) fn is_self_signed(
+    rrset: &Rrset,
+    signature: &Signature,
+    zone: &Name,
+    key: &ZoneKey,
+    clock: UnixTime,
+) -> bool {
+    let usable = matches!(key.flaw(), None | Some(BogusReason::KeyRevoked));
+    usable
+        && signature.signer == *zone
+        && signature.labels == zone.num_labels()
+        && check_window(signature, clock).is_ok()
+        && key.verifies(&signed_data(rrset, signature), &signature.value)
+}
+
 fn judge(
     rrset: &Rrset,
     signature: &Signature,
@@ -126,7 +143,7 @@ fn judge(
     }
     let candidates = || keys.keys.iter().filter(|key| key.may_have_made(signature));
     let flaw = candidates()
-        .map(super::key::ZoneKey::flaw)
+        .map(ZoneKey::flaw)
         .min()
         .ok_or(BogusReason::UnknownKey)?;
     if let Some(flaw) = flaw {

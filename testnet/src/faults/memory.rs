@@ -9,7 +9,7 @@ use zzdot_client::{
     discover::Tlsa,
     place::Surroundings,
     store::{Store, StoreError},
-    trust::{KnownIdentity, TrustState, ZoneVersion, ZoneVersions},
+    trust::{AnchorSet, KnownIdentity, TrustState, ZoneVersion, ZoneVersions},
 };
 use zzdot_zonegen::{clock::UnixTime, name::ResolverName, zone::ServerType};
 
@@ -120,15 +120,17 @@ fn identity(number: u8, serial: u32) -> KnownIdentity {
         inception: moment,
         accepted: moment,
     };
+    let key = DNSKEY::with_flags(
+        257,
+        PublicKeyBuf::new(vec![number; 64], Algorithm::ECDSAP256SHA256),
+    );
     KnownIdentity {
         name: format!("{number:0>20}.zz")
             .parse()
             .expect("twenty digits are a name"),
         state: TrustState::Provisional,
-        anchor: vec![DNSKEY::with_flags(
-            257,
-            PublicKeyBuf::new(vec![number; 64], Algorithm::ECDSAP256SHA256),
-        )],
+        verification: None,
+        anchor: AnchorSet::first_use(&[key.clone()], Some(&key), UnixTime(1_800_000_000)),
         tlsa: vec![Tlsa {
             usage: 3,
             selector: 1,

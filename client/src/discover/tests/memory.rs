@@ -39,7 +39,12 @@ fn the_same_resolver_is_met_from_its_anchor_and_only_newer_things_are_learned() 
     }));
     let updated = known.met_again(trip.discovered()).unwrap();
     assert_eq!((updated.first_seen, updated.last_seen), (CLOCK, later));
-    assert_eq!(updated.anchor, known.anchor);
+    assert_eq!(updated.anchor.keys(), known.anchor.keys());
+    assert_eq!(updated.anchor.observed(), later);
+    assert_eq!(
+        updated.anchor.active(),
+        Some(identity.anchor_keys().ksk.dnskey())
+    );
     assert_eq!(updated.state, TrustState::Provisional, "age never promotes");
     assert!(updated.versions.name_zone.serial > known.versions.name_zone.serial);
     assert!(updated.versions.anchor_zone.inception > known.versions.anchor_zone.inception);

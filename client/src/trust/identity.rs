@@ -1,0 +1,135 @@
+//! A resolver as it is remembered, and how it changes from one meeting to the next.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::keys::key_tag;
+use zzdot_zonegen::name::ResolverName;
+use zzdot_zonegen::zone::ServerType;
+
+use super::{AnchorSet, NotTrusted, TrustState, Verification, ZoneVersions};
+use crate::discover::{Discovered, Refusal, Tlsa};
+
+/// A resolver as it is remembered. Its name is the key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KnownIdentity {
+    /// Its name.
+    pub name: ResolverName,
+    /// How far it is trusted.
+    pub state: TrustState,
+    /// How and when it was verified, where it was.
+    pub verification: Option<Verification>,
+    /// The trust anchor of its `resolver-name.arpa`.
+    pub anchor: AnchorSet,
+    /// The TLSA records last validated.
+    pub tlsa: Vec<Tlsa>,
+    /// Where it was last reached.
+    pub endpoint: SocketAddr,
+    /// What it does with a question.
+    pub server_type: ServerType,
+    /// When it was first met.
+    pub first_seen: UnixTime,
+    /// When it was last validated.
+    pub last_seen: UnixTime,
+    /// When the signatures last validated run out.
+    pub signatures_expire: UnixTime,
+    /// The newest versions of its zones accepted so far.
+    pub versions: ZoneVersions,
+}
+
+impl KnownIdentity {
+    /// What is remembered of a resolver met for the first time: provisional.
+    #[must_use]
+    pub fn first_met(discovered: &Discovered) -> Self {
+        Self {
+            name: discovered.name.clone(),
+            state: TrustState::Provisional,
+            verification: None,
+            anchor: AnchorSet::first_seen(&discovered.keys, discovered.validated),
+            tlsa: discovered.tlsa.clone(),
+            endpoint: discovered.endpoint,
+            server_type: discovered.server_type,
+            first_seen: discovered.validated,
+            last_seen: discovered.validated,
+            signatures_expire: discovered.signatures_expire,
+            versions: discovered.versions,
+        }
+    }
+
+    /// What is remembered after meeting it again. The state stays as it was: age never promotes.
+    /// The anchor moves as RFC 5011 has it.
+    ///
+    /// # Errors
+    /// The refusals that a walk which knew this identity would have ended with: it is another
+    /// name, a revoked identity, or no key that is trusted signed the keys shown.
+    pub fn met_again(&self, discovered: &Discovered) -> Result<Self, Box<Refusal>> {
+        if self.state == TrustState::Revoked {
+            return Err(Box::new(Refusal::IdentityRevoked {
+                name: self.name.clone(),
+            }));
+        }
+        if self.name != discovered.name {
+            return Err(Box::new(Refusal::NameChanged {
+                remembered: self.name.clone(),
+                told: discovered.name.clone(),
+            }));
+        }
+        let mut anchor = self.anchor.clone();
+        anchor
+            .observe(&discovered.keys, discovered.validated)
+            .map_err(|why| Box::new(self.not_trusted(why, discovered)))?;
+        let (held, seen) = (&self.versions, &discovered.versions);
+        Ok(Self {
+            name: self.name.clone(),
+            state: self.state,
+            verification: self.verification,
+            anchor,
+            tlsa: discovered.tlsa.clone(),
+            endpoint: discovered.endpoint,
+            server_type: discovered.server_type,
+            first_seen: self.first_seen,
+            last_seen: self.last_seen.max(discovered.validated),
+            signatures_expire: discovered.signatures_expire,
+            versions: ZoneVersions {
+                anchor_zone: held.anchor_zone.raised_to(seen.anchor_zone),
+                name_zone: held.name_zone.raised_to(seen.name_zone),
+            },
+        })
+    }
+
+    fn not_trusted(&self, why: NotTrusted, discovered: &Discovered) -> Refusal {
+        let name = self.name.clone();
+        match why {
+            NotTrusted::AllRevoked => Refusal::IdentityRevoked { name },
+            NotTrusted::NotSigned => Refusal::AnchorChanged {
+                name,
+                remembered: self.anchor.trusted().iter().map(key_tag).collect(),
+                shown: discovered.keys.keys.iter().map(key_tag).collect(),
+            },
+        }
+    }
+
+    /// The same identity, verified. One that was revoked stays so.
+    #[must_use]
+    pub fn verified(self, verification: Verification) -> Self {
+        if self.state == TrustState::Revoked {
+            return self;
+        }
+        Self {
+            state: TrustState::Verified,
+            verification: Some(verification),
+            ..self
+        }
+    }
+
+    /// The same identity, never to be used again.
+    #[must_use]
+    pub fn revoked(self) -> Self {
+        Self {
+            state: TrustState::Revoked,
+            ..self
+        }
+    }
+}
