@@ -75,7 +75,7 @@ impl Store {
             if let Some(waits) = content.pending.get(&name)
                 && waits.why == pending.why
                 && waits.surroundings == pending.surroundings
-                && waits.identity.anchor == pending.identity.anchor
+                && waits.identity.anchor.trusted() == pending.identity.anchor.trusted()
                 && waits.identity.tlsa == pending.identity.tlsa
             {
                 return false;

@@ -14,7 +14,7 @@ use zzdot_zonegen::zone::ServerType;
 
 use super::content::{self, sha256};
 use crate::discover::Tlsa;
-use crate::trust::{KnownIdentity, TrustState, ZoneVersions, dnskey_texts};
+use crate::trust::{AnchorSet, KnownIdentity, TrustState, ZoneVersions, dnskey_texts};
 
 /// Everything that was remembered.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -89,7 +89,9 @@ impl Identity {
         KnownIdentity {
             name: self.name,
             state: self.state,
-            anchor: self.anchor,
+            verification: None,
+            // Which of them signs is learned at the next meeting.
+            anchor: AnchorSet::first_use(&self.anchor, None, self.last_seen),
             tlsa: self.tlsa,
             endpoint: self.endpoint,
             server_type: self.server_type,
