@@ -17,6 +17,7 @@ pub mod orders;
 pub mod run;
 pub mod store;
 pub mod stub;
+pub mod tally;
 pub mod tls;
 pub mod upstream;
 pub mod walker;

@@ -18,6 +18,7 @@ use crate::stub::StubLimits;
 
 pub use address::address_and_port;
 pub use places::{control_socket, state_dir};
+pub(crate) use proof::native_roots;
 
 use address::{ListenAddress, ServerSetting};
 use proof::{Pins, proof};

@@ -83,7 +83,11 @@ fn roots_in(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn native_roots() -> Result<RootCertStore, String> {
+/// The certification authorities that this system trusts.
+///
+/// # Errors
+/// A sentence for people when there are none.
+pub(crate) fn native_roots() -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);

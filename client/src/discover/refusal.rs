@@ -108,6 +108,13 @@ pub enum Refusal {
         /// How it answers.
         reason: LegacyReason,
     },
+    /// The resolver is not upgraded, and nothing else that the configuration takes for private enough works with it.
+    NotEncrypted {
+        /// How it answers.
+        reason: LegacyReason,
+        /// What was tried, and how it failed.
+        missed: Vec<String>,
+    },
 }
 
 impl Refusal {
@@ -130,6 +137,7 @@ impl Refusal {
             Self::ClockBelowFloor { .. } => "clock-below-floor",
             Self::Downgraded { .. } => "downgraded",
             Self::Legacy { .. } => "legacy",
+            Self::NotEncrypted { .. } => "not-encrypted",
         }
     }
 
@@ -183,6 +191,10 @@ impl Refusal {
                 "{name} is known to be upgraded, but the server answers as a legacy one: {reason}"
             ),
             Self::Legacy { reason } => format!("the resolver is not upgraded: {reason}"),
+            Self::NotEncrypted { reason, missed } => format!(
+                "the resolver is not upgraded ({reason}) and offers nothing else that is private enough: {}",
+                listed(missed, "nothing was tried")
+            ),
         }
     }
 
@@ -243,6 +255,9 @@ impl Refusal {
             Self::Legacy { .. } => {
                 "install zzdot on the resolver, or set `legacy = \"plain\"`".to_owned()
             }
+            Self::NotEncrypted { .. } => {
+                "install zzdot on the resolver, or let `legacy` go further down in the configuration".to_owned()
+            }
         }
     }
 
@@ -262,7 +277,10 @@ impl Refusal {
             | Self::HandshakeFailed { .. }
             | Self::MalformedAnswer { .. } => 23,
             // Prohibited
-            Self::IdentityRevoked { .. } | Self::Legacy { .. } | Self::Downgraded { .. } => 18,
+            Self::IdentityRevoked { .. }
+            | Self::Legacy { .. }
+            | Self::NotEncrypted { .. }
+            | Self::Downgraded { .. } => 18,
             // Other
             Self::NoResolverName { .. }
             | Self::CertificateMismatch { .. }

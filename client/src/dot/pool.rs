@@ -216,6 +216,21 @@ impl DotPool {
         }
     }
 
+    /// Makes a single attempt at a connection, which the first question then goes over. Told at once where it fails:
+    /// for servers of which nobody knows whether they are there at all.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after [`DotLimits::connect`] at the latest.
+    pub async fn try_once(&self) -> Result<(), ConnectError> {
+        let inner = &self.inner;
+        let link = inner.connector.connect().await?;
+        let state = inner.lock();
+        if state.current.is_none() && state.connecting.is_none() {
+            *inner.offered() = Some(link);
+        }
+        Ok(())
+    }
+
     /// Makes a connection now, so that the first question finds one.
     ///
     /// # Errors

@@ -56,6 +56,9 @@ pub enum PeerProof {
         /// As in [`PeerProof::Pkix`].
         roots: Arc<RootCertStore>,
     },
+    /// Nothing but that it holds the key of whatever certificate it shows: opportunistic privacy (RFC 7858 §4.1), for
+    /// servers that questions would go to in cleartext otherwise. Whoever stands in between can give this proof too.
+    Anyone,
 }
 
 impl fmt::Debug for PeerProof {
@@ -67,6 +70,7 @@ impl fmt::Debug for PeerProof {
             Self::Both { pins, name, .. } => {
                 write!(f, "Both({} pins, {})", pins.len(), name.to_str())
             }
+            Self::Anyone => f.write_str("Anyone"),
         }
     }
 }
@@ -103,6 +107,7 @@ pub(super) fn client_config(proof: &PeerProof, sni: bool) -> Result<ClientConfig
         PeerProof::Both { pins, name, roots } => {
             Arc::new(pkix(&provider, name, roots, Some(pins.clone()))?)
         }
+        PeerProof::Anyone => Arc::new(KeyVerifier::new(&provider, Expect::Anything)),
     };
     configure(provider, verifier, sni)
 }

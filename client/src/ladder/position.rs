@@ -15,6 +15,9 @@ const FAULT_FOR: Duration = Duration::from_secs(60);
 /// A rung that breaks so soon after it was reached is not worth waiting for once more.
 const BRITTLE: Duration = Duration::from_secs(5);
 
+/// Questions in a row without an answer, after which a rung is broken though its connection holds.
+const SILENT_MAX: u32 = 3;
+
 /// What is to be done with a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -67,6 +70,8 @@ pub struct Ladder {
     position: Position,
     climbing: bool,
     climbed_at: Option<Instant>,
+    /// Questions in a row that a rung left without an answer.
+    silent: u32,
     missed: Vec<Missed>,
 }
 
@@ -79,6 +84,7 @@ impl Ladder {
             position: Position::Unknown,
             climbing: false,
             climbed_at: None,
+            silent: 0,
             missed: Vec::new(),
         }
     }
@@ -142,6 +148,7 @@ impl Ladder {
     pub fn end_climb(&mut self, now: Instant, climbed: Climbed) {
         self.climbing = false;
         self.climbed_at = Some(now);
+        self.silent = 0;
         let may_pass = climbed.missed.iter().any(|missed| missed.may_pass);
         self.missed = climbed.missed;
         let reached = climbed
@@ -184,6 +191,20 @@ impl Ladder {
             until: now + FAULT_FOR,
         };
         self.floor == Rung::Cleartext
+    }
+
+    /// A question was answered on the rung that was reached.
+    pub fn on_answer(&mut self) {
+        self.silent = 0;
+    }
+
+    /// A question waited in vain for its answer on `rung`, though there is a connection. One may be at fault itself;
+    /// several in a row are not. True as with [`Ladder::on_broken`].
+    #[must_use]
+    pub fn on_silence(&mut self, now: Instant, rung: Rung) -> bool {
+        self.silent += 1;
+        self.silent >= SILENT_MAX
+            && self.on_broken(now, rung, "it takes questions and does not answer")
     }
 
     /// The rung on which questions are asked now; none while that is not known, or where none is allowed.
@@ -315,6 +336,23 @@ mod tests {
         strict.end_climb(now, reached(Rung::Opportunistic));
         assert!(!strict.on_broken(now, Rung::Opportunistic, "reset"));
         assert_eq!(strict.step(), Step::Fail);
+    }
+
+    #[test]
+    fn one_slow_question_breaks_no_rung_and_three_in_a_row_do() {
+        let mut now = Instant::now();
+        let mut ladder = Ladder::new(Rung::Cleartext);
+        ladder.begin_climb().unwrap();
+        ladder.end_climb(now, reached(Rung::Opportunistic));
+        now += Duration::from_secs(60);
+        for _ in 0..2 * SILENT_MAX {
+            assert!(!ladder.on_silence(now, Rung::Opportunistic));
+            ladder.on_answer();
+        }
+        assert!(!ladder.on_silence(now, Rung::Opportunistic));
+        assert!(!ladder.on_silence(now, Rung::Opportunistic));
+        assert!(ladder.on_silence(now, Rung::Opportunistic));
+        assert_eq!(ladder.step(), Step::AfterClimb);
     }
 
     #[test]

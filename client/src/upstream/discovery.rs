@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
 
+use super::legacy::Legacy;
 use super::{Kind, Upstream, now};
 use crate::discover::{Tlsa, Verdict};
 use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
@@ -30,7 +31,8 @@ pub(super) struct Discovery {
     pub(super) memory: tokio::sync::Mutex<()>,
     /// Counts the walks that ended.
     pub(super) walks: watch::Sender<u64>,
-    pub(super) plain_turns: Semaphore,
+    /// What the server offers where it is not upgraded.
+    pub(super) legacy: Legacy,
 }
 
 pub(super) struct Inner {

@@ -1,48 +1,226 @@
-//! Passes questions on to a server that is not upgraded.
+//! Passes questions on to a server that is not upgraded, on the best rung of the ladder that is within reach.
 
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout_at;
 
-use super::Upstream;
-use super::discovery::Discovery;
+use super::climb::{Reached, climb};
+use super::discovery::{self, Discovery};
+use super::{Kind, Upstream, now};
 use crate::config::LegacyPolicy;
 use crate::discover::{LegacyReason, Refusal};
-use crate::dot::without_hop_options;
+use crate::dot::{DotError, DotPool, without_hop_options};
 use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
+use crate::ladder::{Climbed, Ladder, Rung, Step};
 use crate::session::{Failure, State};
-use crate::wire;
+use crate::tally::TALLY;
+use crate::wire::WireError;
 
 /// Questions in cleartext under way, each with a socket of its own; more wait for their turn within
 /// their budget. Well below the 1,024 descriptors that a process gets by default.
-pub(super) const PLAIN_IN_FLIGHT: usize = 512;
+const PLAIN_IN_FLIGHT: usize = 512;
+/// Climbs that one question waits for.
+const CLIMBS_PER_QUESTION: u32 = 2;
+
+/// What is known about a server below discovery.
+pub(super) struct Legacy {
+    inner: Mutex<Inner>,
+    /// Counts the climbs that ended.
+    climbs: watch::Sender<u64>,
+    plain_turns: Semaphore,
+    designated: AtomicU64,
+    opportunistic: AtomicU64,
+}
+
+struct Inner {
+    ladder: Ladder,
+    /// The connection on the rung that was reached.
+    reached: Option<Reached>,
+}
+
+impl Legacy {
+    pub(super) fn new(policy: LegacyPolicy) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                ladder: Ladder::new(floor(policy)),
+                reached: None,
+            }),
+            climbs: watch::Sender::new(0),
+            plain_turns: Semaphore::new(PLAIN_IN_FLIGHT),
+            designated: AtomicU64::new(0),
+            opportunistic: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn set_policy(&self, policy: LegacyPolicy) {
+        self.lock().ladder.set_floor(floor(policy));
+    }
+
+    /// Another network, or awake after a long sleep: what was reached may be somebody else now.
+    pub(super) fn start_over(&self) {
+        let mut inner = self.lock();
+        inner.ladder.start_over();
+        inner.reached = None;
+    }
+
+    /// Whether questions are refused, since nothing is left that the policy allows.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.lock().ladder.step() == Step::Fail
+    }
+
+    /// Questions answered on the designated and on the opportunistic rung.
+    pub(super) fn answered(&self) -> [u64; 2] {
+        [&self.designated, &self.opportunistic].map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// What `status` tells of it.
+    pub(super) fn status(&self) -> Value {
+        let inner = self.lock();
+        let reached = inner.reached.as_ref();
+        json!({
+            "rung": inner.ladder.rung(),
+            "climbing": inner.ladder.is_climbing(),
+            "missed": inner.ladder.missed(),
+            "designated": reached.and_then(|reached| reached.target.clone()),
+            "tls": reached.map(|reached| reached.pool.status()),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics half-way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool(&self) -> Option<Arc<DotPool>> {
+        let inner = self.lock();
+        inner.reached.as_ref().map(|found| Arc::clone(&found.pool))
+    }
+
+    fn end_climb(&self, server: SocketAddr, climbed: Climbed, reached: Option<Reached>) {
+        let rung = climbed.reached;
+        let mut inner = self.lock();
+        inner.ladder.end_climb(now(), climbed);
+        let told = inner.ladder.rung();
+        if told == rung {
+            inner.reached = reached;
+        }
+        drop(inner);
+        match told {
+            Some(Rung::Cleartext) => tracing::warn!(%server, "questions go in cleartext"),
+            Some(rung) => tracing::info!(%server, rung = rung.name(), "questions are {rung}"),
+            None => tracing::warn!(%server, "no rung that the configuration allows"),
+        }
+        self.climbs.send_modify(|climbs| *climbs += 1);
+    }
+
+    fn count(&self, rung: Rung) {
+        TALLY.count(rung, 1);
+        match rung {
+            Rung::Designated => self.designated.fetch_add(1, Ordering::Relaxed),
+            Rung::Opportunistic => self.opportunistic.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+}
+
+/// The lowest rung that a policy allows.
+fn floor(policy: LegacyPolicy) -> Rung {
+    match policy {
+        LegacyPolicy::Plain => Rung::Cleartext,
+        LegacyPolicy::Encrypted => Rung::Opportunistic,
+        LegacyPolicy::Verified => Rung::Designated,
+        LegacyPolicy::Refuse => Rung::Known,
+    }
+}
 
 impl Upstream {
-    /// In cleartext, where the configuration lets a question go so far.
+    /// On the best rung within reach, as far down as the configuration lets a question go.
     pub(super) async fn pass_on(
+        self: &Arc<Self>,
+        discovery: &Discovery,
+        query: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let legacy = &discovery.legacy;
+        let mut climbs_left = CLIMBS_PER_QUESTION;
+        loop {
+            // Taken before the look at the ladder, so that no climb's end is missed.
+            let mut ended = legacy.climbs.subscribe();
+            let (step, climb) = {
+                let ladder = &legacy.lock().ladder;
+                (ladder.step(), ladder.wants_climb(now()))
+            };
+            if climb {
+                self.begin_climb(discovery);
+            }
+            match (step, legacy.pool()) {
+                (Step::Fail, _) => return Err(discovery.no_rung_left(&discovery.lock())),
+                (Step::Ask(Rung::Cleartext), _) => {
+                    return self.pass_on_in_clear(discovery, query, deadline).await;
+                }
+                (Step::Ask(rung), Some(pool)) => {
+                    match pool.ask(query, deadline).await {
+                        Ok(answer) => {
+                            legacy.lock().ladder.on_answer();
+                            legacy.count(rung);
+                            return Ok(answer);
+                        }
+                        Err(error) if legacy.is_worth_a_climb(rung, &error) => {}
+                        Err(error) => return Err(Failure::NoAnswer(error.to_string())),
+                    }
+                    if now() >= deadline {
+                        return Err(slow(discovery.server()));
+                    }
+                }
+                // Without a pool: the ladder was told to start over this very moment.
+                (Step::AfterClimb | Step::Ask(_), _) => {
+                    let waited = timeout_at(deadline.into(), ended.changed()).await;
+                    if climbs_left == 0 || !matches!(waited, Ok(Ok(()))) {
+                        return Err(slow(discovery.server()));
+                    }
+                    climbs_left -= 1;
+                }
+            }
+        }
+    }
+
+    fn begin_climb(self: &Arc<Self>, discovery: &Discovery) {
+        let Some(floor) = discovery.legacy.lock().ladder.begin_climb() else {
+            return;
+        };
+        let upstream = Arc::clone(self);
+        let server = discovery.server();
+        tokio::spawn(async move {
+            let (climbed, reached) = climb(server, floor).await;
+            if let Kind::Discovered(discovery) = &upstream.kind {
+                discovery.legacy.end_climb(server, climbed, reached);
+            }
+        });
+    }
+
+    async fn pass_on_in_clear(
         &self,
         discovery: &Discovery,
         query: &[u8],
         deadline: Instant,
     ) -> Result<Vec<u8>, Failure> {
-        let (server, legacy) = {
-            let session = &discovery.lock().session;
-            (session.server(), session.policy().legacy)
-        };
-        if legacy != LegacyPolicy::Plain {
-            return Err(discovery.no_rung_left());
-        }
-        let unfit = |error: wire::WireError| Failure::NoAnswer(error.to_string());
+        let unfit = |error: WireError| Failure::NoAnswer(error.to_string());
         let query = without_hop_options(query).map_err(unfit)?;
-        let turn = timeout_at(deadline.into(), discovery.plain_turns.acquire()).await;
+        let turns = &discovery.legacy.plain_turns;
+        let turn = timeout_at(deadline.into(), turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             let detail = format!("more than {PLAIN_IN_FLIGHT} questions in cleartext under way");
             return Err(Failure::NoAnswer(detail));
         };
         self.cleartext.fetch_add(1, Ordering::Relaxed);
+        TALLY.count(Rung::Cleartext, 1);
         let limits = ExchangeLimits::default();
-        let answer = match udp_then_tcp(server, &query, &limits, deadline).await {
+        let answer = match udp_then_tcp(discovery.server(), &query, &limits, deadline).await {
             Ok(reply) => reply.message,
             // Old boxes without TCP: the asker sees for himself that something is missing.
             Err(ExchangeError::TcpFailed {
@@ -55,14 +233,43 @@ impl Upstream {
     }
 }
 
+impl Legacy {
+    /// TLS on `rung` came to nothing: whether the question may look for another rung.
+    fn is_worth_a_climb(&self, rung: Rung, error: &DotError) -> bool {
+        let ladder = &mut self.lock().ladder;
+        match error {
+            // The question's fault, or that of too many of them.
+            DotError::NotAQuery(_)
+            | DotError::NoQuestion
+            | DotError::Busy { .. }
+            | DotError::Broken { .. } => false,
+            // The server may be busy with this very question.
+            DotError::Deadline { connect: None, .. } => ladder.on_silence(now(), rung),
+            DotError::NoConnection(_) | DotError::Lost { .. } | DotError::Deadline { .. } => {
+                ladder.on_broken(now(), rung, &error.to_string())
+            }
+        }
+    }
+}
+
 impl Discovery {
     /// The configuration allows nothing that this server can do.
-    fn no_rung_left(&self) -> Failure {
-        let reason = match self.lock().session.state() {
+    pub(super) fn no_rung_left(&self, now: &discovery::Inner) -> Failure {
+        let reason = match now.session.state() {
             State::Legacy { reason, .. } => *reason,
             // It changed this very moment.
             _ => LegacyReason::NoSuchZone,
         };
-        Failure::Refused(Refusal::Legacy { reason })
+        let inner = self.legacy.lock();
+        let missed = inner.ladder.missed().iter();
+        let missed = missed.map(|missed| format!("{}: {}", missed.rung.name(), missed.why));
+        Failure::Refused(Refusal::NotEncrypted {
+            reason,
+            missed: missed.collect(),
+        })
     }
+}
+
+fn slow(server: SocketAddr) -> Failure {
+    Failure::NoAnswer(format!("finding out what {server} offers takes too long"))
 }

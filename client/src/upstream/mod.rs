@@ -1,5 +1,6 @@
 //! Gets questions answered by the configured server, as far as the session with it allows.
 
+mod climb;
 mod discovery;
 mod kept;
 mod legacy;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::name::ResolverName;
@@ -21,16 +22,18 @@ use crate::discover::WalkPolicy;
 use crate::dot::{
     DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Recalled, Terms, Unanswered,
 };
+use crate::ladder::Rung;
 use crate::place::Surroundings;
 use crate::session::{Advice, Failure, Policy, Route, Session, failure_of};
 use crate::store::Store;
 use crate::stub::{Answer, Answering, StubLimits};
+use crate::tally::TALLY;
 use crate::walker::{Carrier, walk_over};
 use crate::wire::{self, View};
 
 use discovery::{Allowed, Discovery, Inner, keep};
 use kept::{Kept, terms};
-use legacy::PLAIN_IN_FLIGHT;
+use legacy::Legacy;
 
 pub use status::{describe, describe_all};
 
@@ -97,7 +100,7 @@ impl Upstream {
             }),
             memory: tokio::sync::Mutex::new(()),
             walks: watch::Sender::new(0),
-            plain_turns: Semaphore::new(PLAIN_IN_FLIGHT),
+            legacy: Legacy::new(policy.legacy),
         }));
         let upstream = Arc::new(Self::new(kind, limits, cache_bytes));
         tokio::spawn(keep(Arc::downgrade(&upstream)));
@@ -135,6 +138,7 @@ impl Upstream {
         {
             inner.session.forget();
             inner.pool = None;
+            discovery.legacy.start_over();
         }
         Ok(known)
     }
@@ -161,6 +165,7 @@ impl Upstream {
         let same = session.server() == server && discovery.surroundings == *surroundings;
         if same {
             session.set_policy(policy);
+            discovery.legacy.set_policy(policy.legacy);
         }
         same
     }
@@ -169,8 +174,15 @@ impl Upstream {
     #[must_use]
     pub fn status(&self) -> Value {
         let failures = self.failures().clone();
+        let [designated, opportunistic] = match &self.kind {
+            Kind::Fixed { .. } => [0, 0],
+            Kind::Discovered(discovery) => discovery.legacy.answered(),
+        };
+        let identified = self.encrypted.load(Ordering::Relaxed);
         let queries = json!({
-            "encrypted": self.encrypted.load(Ordering::Relaxed),
+            "encrypted": identified + designated + opportunistic,
+            "designated": designated,
+            "opportunistic": opportunistic,
             "cleartext": self.cleartext.load(Ordering::Relaxed),
             "kept": self.kept.as_ref().map_or(0, Kept::hits),
             "failed": failures.values().sum::<u64>(),
@@ -180,6 +192,7 @@ impl Upstream {
             Kind::Fixed { address, pool } => json!({
                 "server": address,
                 "state": "configured",
+                "rung": Rung::Verified,
                 "queries": queries,
                 "tls": pool.status(),
                 "down": pool.failure().map(|error| status::down(&failure_of(&error))),
@@ -269,6 +282,7 @@ impl Upstream {
     fn tally(&self, answer: Result<Vec<u8>, DotError>) -> Result<Vec<u8>, DotError> {
         if answer.is_ok() {
             self.encrypted.fetch_add(1, Ordering::Relaxed);
+            TALLY.count(Rung::Known, 1);
         }
         answer
     }
@@ -329,6 +343,7 @@ impl Upstream {
             }
             Err(failure) => {
                 *self.failures().entry(failure.name()).or_default() += 1;
+                TALLY.count_failure(failure.name());
                 let (code, text) = failure.ede();
                 tracing::debug!("not answered: {text}");
                 wire::error_reply(&query, SERVFAIL, Some((code, &text))).unwrap_or_default()
@@ -357,6 +372,7 @@ impl Answer for Upstream {
 impl Patron for Upstream {
     fn answered(&self, answers: u64) {
         self.encrypted.fetch_add(answers, Ordering::Relaxed);
+        TALLY.count(Rung::Known, answers);
         if let Kind::Discovered(discovery) = &self.kind {
             discovery.lock().session.on_tls_answer();
         }

@@ -5,9 +5,10 @@ use zzdot_zonegen::clock::UnixTime;
 
 use super::discovery::Discovery;
 use super::now;
+use crate::ladder::Rung;
 use crate::session::{Failure, Route, State};
 use crate::store::Store;
-use crate::trust::KnownIdentity;
+use crate::trust::{KnownIdentity, TrustState};
 
 /// An identity as `zzdot-client` tells about it in JSON: `status` and `resolvers`.
 #[must_use]
@@ -54,6 +55,7 @@ impl Discovery {
         let mut status = json!({
             "server": session.server(),
             "state": "discovering",
+            "rung": null,
             "walking": session.is_walking(),
             "queries": queries,
         });
@@ -61,6 +63,11 @@ impl Discovery {
             State::Unknown => {}
             State::Strict { identity, fault } => {
                 status["state"] = "strict".into();
+                status["rung"] = json!(match identity.state {
+                    TrustState::Provisional => Some(Rung::Known),
+                    TrustState::Verified | TrustState::Managed => Some(Rung::Verified),
+                    TrustState::Revoked => None,
+                });
                 status["resolver"] = describe(identity);
                 status["refusal"] = json!(fault);
                 status["unremembered"] = json!(session.unremembered());
@@ -72,7 +79,9 @@ impl Discovery {
                     "cause": reason.to_string(),
                     "policy": session.policy().legacy.name(),
                     "looks-again-secs": until.saturating_duration_since(now()).as_secs(),
+                    "ladder": self.legacy.status(),
                 });
+                status["rung"] = status["legacy"]["ladder"]["rung"].clone();
             }
             State::Refused { refusal, .. } => {
                 status["state"] = "refused".into();
@@ -89,6 +98,7 @@ impl Discovery {
             Route::Encrypted => pool
                 .and_then(|pool| pool.failure())
                 .map(|error| session.explain(&error)),
+            Route::Legacy if self.legacy.is_out_of_reach() => Some(self.no_rung_left(&inner)),
             Route::Legacy | Route::AfterWalk => None,
         };
         status["down"] = json!(failure.as_ref().map(down));

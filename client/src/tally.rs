@@ -1,0 +1,91 @@
+//! What became of the questions of this process, over all servers that it asked one after the other or side by side.
+//!
+//! One for the process, since a server's own counters go with it when the network changes; and these are the numbers that
+//! people rely on: how many questions anybody could read.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::ladder::Rung;
+
+/// The tally of this process.
+pub static TALLY: Tally = Tally::new();
+
+/// Counters that only rise.
+#[derive(Debug)]
+pub struct Tally {
+    answered: [AtomicU64; 3],
+    /// Sent, be they answered or not: they were read on the way.
+    cleartext: AtomicU64,
+    /// By the name of the reason; the names are few.
+    failed: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Tally {
+    const fn new() -> Self {
+        Self {
+            answered: [const { AtomicU64::new(0) }; 3],
+            cleartext: AtomicU64::new(0),
+            failed: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Counts questions on `rung`: answered ones, or, in cleartext, sent ones.
+    pub fn count(&self, rung: Rung, questions: u64) {
+        self.counter(rung).fetch_add(questions, Ordering::Relaxed);
+    }
+
+    /// Counts a question that got no answer, by the name of the reason.
+    pub fn count_failure(&self, reason: &'static str) {
+        *self.failures().entry(reason).or_default() += 1;
+    }
+
+    /// How many were counted on `rung`; [`Rung::Known`] and [`Rung::Verified`] share a counter.
+    #[must_use]
+    pub fn on(&self, rung: Rung) -> u64 {
+        self.counter(rung).load(Ordering::Relaxed)
+    }
+
+    /// Those that got no answer, by reason.
+    #[must_use]
+    pub fn failed(&self) -> BTreeMap<&'static str, u64> {
+        self.failures().clone()
+    }
+
+    fn counter(&self, rung: Rung) -> &AtomicU64 {
+        let [identity, designated, opportunistic] = &self.answered;
+        match rung {
+            Rung::Verified | Rung::Known => identity,
+            Rung::Designated => designated,
+            Rung::Opportunistic => opportunistic,
+            Rung::Cleartext => &self.cleartext,
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_answer_is_counted_apart_and_each_reason_under_its_name() {
+        let tally = Tally::new();
+        tally.count(Rung::Known, 2);
+        tally.count(Rung::Verified, 1);
+        tally.count(Rung::Designated, 4);
+        tally.count(Rung::Opportunistic, 5);
+        tally.count(Rung::Cleartext, 6);
+        let counted = Rung::ALL.map(|rung| tally.on(rung));
+        assert_eq!(counted, [6, 5, 4, 3, 3]);
+        tally.count_failure("no-answer");
+        tally.count_failure("legacy");
+        tally.count_failure("no-answer");
+        let failed: Vec<_> = tally.failed().into_iter().collect();
+        assert_eq!(failed, [("legacy", 1), ("no-answer", 2)]);
+    }
+}
