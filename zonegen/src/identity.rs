@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::rr::Name;
@@ -18,24 +19,25 @@ use crate::certificate::{Certificate, CertificateError};
 use crate::durable::PrivacyError;
 use crate::exit::{Exit, Failure};
 use crate::identity_files;
+use crate::keyring::{Beside, Held, Keyring, Shelf};
 use crate::keys::{KSK_FLAGS, KeyError, ZSK_FLAGS, ZoneKey};
 use crate::name::{NameError, ResolverName};
+use crate::rollover::{Part, State};
 
-/// Who a resolver is. Cloning is not offered: there is one owner of the private keys.
+/// Who a resolver is, in one state of its roll-overs; the next state is another value ([`crate::rollover`]).
 #[derive(Debug)]
 pub struct Identity {
     pub(crate) name: ResolverName,
-    pub(crate) certificate: Certificate,
-    pub(crate) tls_key: PrivatePkcs8KeyDer<'static>,
-    pub(crate) name_keys: ZoneKeys,
-    pub(crate) anchor_keys: ZoneKeys,
-    /// The stand-by KSK of `resolver-name.arpa`; its private half may be kept elsewhere.
-    pub(crate) standby: DNSKEY,
-    pub(crate) standby_key: Option<ZoneKey>,
+    /// Which key is used for what.
+    pub(crate) state: State,
+    /// All keys with their secrets; that of the stand-by KSK may be kept elsewhere.
+    pub(crate) shelf: Shelf,
+    /// The keys by their use, as `state` says.
+    keyring: Keyring,
 }
 
 /// The two keys that sign a zone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ZoneKeys {
     /// Signs the DNSKEY RRset and nothing else.
     pub ksk: ZoneKey,
@@ -141,24 +143,23 @@ impl Identity {
     /// Invents an identity that lives in memory only.
     pub fn invent(suffix: &Name, rng: &dyn SecureRandom) -> Result<Self, IdentityError> {
         let name = ResolverName::generate(rng, suffix)?;
-        let tls_key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, rng)
-            .map_err(|_| KeyError::Random)?;
-        let tls_key = PrivatePkcs8KeyDer::from(tls_key.as_ref().to_vec());
-        let zone_keys = || -> Result<ZoneKeys, KeyError> {
-            Ok(ZoneKeys {
-                ksk: ZoneKey::generate(KSK_FLAGS, rng)?,
-                zsk: ZoneKey::generate(ZSK_FLAGS, rng)?,
-            })
-        };
-        let standby_key = ZoneKey::generate(KSK_FLAGS, rng)?;
-        Ok(Self {
-            certificate: Certificate::self_signed(&name, &tls_key)?,
+        let mut shelf = Shelf::new();
+        let mut state = State::first();
+        for key in &mut state.keys {
+            let held = invent(&name, key.part, rng)?;
+            key.sha256 = held.sha256();
+            shelf.insert(key.stem.clone(), held);
+        }
+        Ok(Self::assemble(name, state, shelf).expect("each key of the first state was made"))
+    }
+
+    /// Puts an identity together; `None` where a key is missing.
+    pub(crate) fn assemble(name: ResolverName, state: State, shelf: Shelf) -> Option<Self> {
+        Some(Self {
+            keyring: Keyring::new(&state, &shelf)?,
             name,
-            tls_key,
-            name_keys: zone_keys()?,
-            anchor_keys: zone_keys()?,
-            standby: standby_key.dnskey().clone(),
-            standby_key: Some(standby_key),
+            state,
+            shelf,
         })
     }
 
@@ -169,38 +170,76 @@ impl Identity {
 
     /// The TLS certificate.
     pub fn certificate(&self) -> CertificateDer<'static> {
-        self.certificate.der().clone()
+        self.keyring.certificate.der().clone()
     }
 
     /// The TLS certificate's private key.
     pub fn tls_key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(self.tls_key.clone_key())
+        PrivateKeyDer::Pkcs8(self.keyring.tls_key.clone_key())
     }
 
     /// SHA-256 of the certificate's SubjectPublicKeyInfo, as TLSA 3 1 1 and pins have it.
     pub fn spki_sha256(&self) -> [u8; 32] {
-        self.certificate.spki_sha256()
+        self.keyring.certificate.spki_sha256()
     }
 
     /// The trust anchor: the active and the stand-by KSK of `resolver-name.arpa`, in this order.
     pub fn trust_anchor(&self) -> Vec<DNSKEY> {
-        vec![self.anchor_keys.ksk.dnskey().clone(), self.standby.clone()]
+        let active = self.keyring.anchor_keys.ksk.dnskey();
+        vec![active.clone(), self.standby().clone()]
     }
 
     /// The keys of the zone `NAME`.
     pub fn name_keys(&self) -> &ZoneKeys {
-        &self.name_keys
+        &self.keyring.name_keys
     }
 
     /// The active keys of the zone `resolver-name.arpa`.
     pub fn anchor_keys(&self) -> &ZoneKeys {
-        &self.anchor_keys
+        &self.keyring.anchor_keys
+    }
+
+    /// The public half of the stand-by KSK of `resolver-name.arpa`.
+    pub fn standby(&self) -> &DNSKEY {
+        &self.keyring.standby
     }
 
     /// The stand-by KSK of `resolver-name.arpa`, where its private half is on this machine.
     pub fn standby_key(&self) -> Option<&ZoneKey> {
-        self.standby_key.as_ref()
+        self.keyring.standby_key.as_ref()
     }
+
+    /// The state of its roll-overs.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is published beside the keys in use.
+    pub(crate) fn beside(&self) -> &Beside {
+        &self.keyring.beside
+    }
+}
+
+/// Makes a key.
+pub(crate) fn invent(
+    name: &ResolverName,
+    part: Part,
+    rng: &dyn SecureRandom,
+) -> Result<Held, IdentityError> {
+    let flags = match part {
+        Part::NameKsk | Part::AnchorKsk => KSK_FLAGS,
+        Part::NameZsk | Part::AnchorZsk => ZSK_FLAGS,
+        Part::Certificate => {
+            let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, rng)
+                .map_err(|_| KeyError::Random)?;
+            let key = PrivatePkcs8KeyDer::from(key.as_ref().to_vec());
+            return Ok(Held::Tls {
+                certificate: Certificate::self_signed(name, &key)?,
+                key: Arc::new(key),
+            });
+        }
+    };
+    Ok(Held::of(ZoneKey::generate(flags, rng)?))
 }
 
 impl IdentityError {

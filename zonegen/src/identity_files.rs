@@ -8,11 +8,16 @@
 //! | `anchor-ksk.pem`, `anchor-zsk.pem` | active keys of `resolver-name.arpa` |
 //! | `anchor-standby.pem` | stand-by KSK; may be kept off the machine |
 //! | `*.dnskey` | the public half of the key of the same name, as a DNSKEY record |
+//! | `rollover.state` | which key is used for what; without it the keys above are all there are |
+//!
+//! Keys that come later have a number in their files' names: the key tag, or the beginning of the certificate's digest.
+//! A revoked anchor is called `anchor-revoked-TAG`. Files that the state does not name are what an interruption left.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::BASE64;
 use hickory_proto::dnssec::rdata::DNSKEY;
@@ -22,11 +27,13 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::durable::{self, check_private, create_exclusive, lock_folder, sync_folder};
-use crate::identity::{Identity, IdentityError, ZoneKeys};
+use crate::identity::{Identity, IdentityError};
+use crate::keyring::{Held, Shelf};
 use crate::keys::{ALGORITHM, KSK_FLAGS, ZSK_FLAGS, ZoneKey, is_p256};
 use crate::name::ResolverName;
 use crate::owners::anchor_zone;
 use crate::pem;
+use crate::rollover::{Key, Part, Phase, STATE_FILE, State};
 
 /// The certificate's file.
 pub const CERTIFICATE: &str = "certificate.pem";
@@ -36,11 +43,10 @@ pub const TLS_KEY: &str = "tls-key.pem";
 pub const STANDBY_KEY: &str = "anchor-standby.pem";
 
 const NAME: &str = "name";
-const NAME_KSK: &str = "name-ksk";
-const NAME_ZSK: &str = "name-zsk";
-const ANCHOR_KSK: &str = "anchor-ksk";
-const ANCHOR_ZSK: &str = "anchor-zsk";
-const ANCHOR_STANDBY: &str = "anchor-standby";
+
+/// What the stems of certificates begin with, and those of their keys in its place.
+const CERTIFICATE_STEM: &str = "certificate";
+const TLS_KEY_STEM: &str = "tls-key";
 
 /// No file of an identity is larger; a larger one is not read.
 const MAX_FILE_OCTETS: u64 = 16 * 1024;
@@ -105,68 +111,98 @@ pub(crate) fn read(dir: &Path) -> Result<Identity, IdentityError> {
     }
     let folder = Folder(dir);
     let name = folder.name()?;
-    let tls_key = folder.private_key(TLS_KEY)?;
-    let certificate = folder.certificate(&name, &tls_key)?;
-    let name_keys = ZoneKeys {
-        ksk: folder.zone_key(NAME_KSK, name.as_name(), KSK_FLAGS)?,
-        zsk: folder.zone_key(NAME_ZSK, name.as_name(), ZSK_FLAGS)?,
+    let mut state = match folder.state()? {
+        Some(state) => state,
+        None => State::first(),
     };
-    let anchor_keys = ZoneKeys {
-        ksk: folder.zone_key(ANCHOR_KSK, &anchor_zone(), KSK_FLAGS)?,
-        zsk: folder.zone_key(ANCHOR_ZSK, &anchor_zone(), ZSK_FLAGS)?,
-    };
-    let standby = folder.dnskey(ANCHOR_STANDBY, &anchor_zone(), KSK_FLAGS)?;
-    if standby == *anchor_keys.ksk.dnskey() {
+    let mut shelf = Shelf::new();
+    for key in &mut state.keys {
+        let held = folder.held(&name, key)?;
+        let sha256 = held.sha256();
+        if key.sha256.is_empty() {
+            key.sha256 = sha256;
+        } else if key.sha256 != sha256 {
+            return Err(IdentityError::Mismatch {
+                path: dir.join(public_file(&key.stem)),
+                other: dir.join(STATE_FILE),
+                what: "it is another key than the state names".to_owned(),
+            });
+        }
+        shelf.insert(key.stem.clone(), held);
+    }
+    let digests = |phase| state.keys(Part::AnchorKsk, phase);
+    if let (Some(active), Some(standby)) = (
+        digests(Phase::Active).next(),
+        digests(Phase::Standby).next(),
+    ) && active.sha256 == standby.sha256
+    {
         return Err(IdentityError::Mismatch {
-            path: dir.join(dnskey_file(ANCHOR_STANDBY)),
-            other: dir.join(dnskey_file(ANCHOR_KSK)),
+            path: dir.join(dnskey_file(&standby.stem)),
+            other: dir.join(dnskey_file(&active.stem)),
             what: "the stand-by key must be another one than the active".to_owned(),
         });
     }
-    let standby_key = match dir.join(STANDBY_KEY).try_exists() {
-        Ok(false) => None,
-        _ => Some(folder.zone_key(ANCHOR_STANDBY, &anchor_zone(), KSK_FLAGS)?),
-    };
-    Ok(Identity {
-        name,
-        certificate,
-        tls_key,
-        name_keys,
-        anchor_keys,
-        standby,
-        standby_key,
+    Identity::assemble(name, state, shelf).ok_or_else(|| IdentityError::Malformed {
+        path: dir.join(STATE_FILE),
+        what: "does not name each key that is needed".to_owned(),
     })
 }
 
-/// Each file of an identity with its contents.
+/// Each file of an identity with its contents; without the state, of which a new identity has none.
 fn contents(identity: &Identity) -> Vec<(String, String)> {
-    let private =
-        |der: &PrivatePkcs8KeyDer<'_>| pem::encode(pem::PRIVATE_KEY, der.secret_pkcs8_der());
-    let mut files = vec![
-        (NAME.to_owned(), format!("{}\n", identity.name)),
-        (TLS_KEY.to_owned(), private(&identity.tls_key)),
-        (
-            CERTIFICATE.to_owned(),
-            pem::encode(pem::CERTIFICATE, identity.certificate.der()),
-        ),
-    ];
-    let name = identity.name.as_name();
-    let anchor = &anchor_zone();
-    let zone_keys = [
-        (NAME_KSK, name, Some(&identity.name_keys.ksk)),
-        (NAME_ZSK, name, Some(&identity.name_keys.zsk)),
-        (ANCHOR_KSK, anchor, Some(&identity.anchor_keys.ksk)),
-        (ANCHOR_ZSK, anchor, Some(&identity.anchor_keys.zsk)),
-        (ANCHOR_STANDBY, anchor, identity.standby_key.as_ref()),
-    ];
-    for (stem, owner, key) in zone_keys {
-        let public = key.map_or(&identity.standby, ZoneKey::dnskey);
-        files.push((dnskey_file(stem), dnskey_text(owner, public)));
-        if let Some(key) = key {
-            files.push((key_file(stem), private(key.pkcs8())));
-        }
+    let mut files = vec![(NAME.to_owned(), format!("{}\n", identity.name))];
+    for (stem, held) in &identity.shelf {
+        files.extend(files_of(&identity.name, stem, held));
     }
     files
+}
+
+/// The files of one key.
+pub(crate) fn files_of(name: &ResolverName, stem: &str, held: &Held) -> Vec<(String, String)> {
+    let private =
+        |der: &PrivatePkcs8KeyDer<'_>| pem::encode(pem::PRIVATE_KEY, der.secret_pkcs8_der());
+    match held {
+        Held::Tls { certificate, key } => vec![
+            (tls_key_file(stem), private(key)),
+            (
+                key_file(stem),
+                pem::encode(pem::CERTIFICATE, certificate.der()),
+            ),
+        ],
+        Held::Zone { dnskey, key } => {
+            let mut files = vec![(
+                dnskey_file(stem),
+                dnskey_text(&owner_of(name, stem), dnskey),
+            )];
+            if let Some(key) = key {
+                files.push((key_file(stem), private(key.pkcs8())));
+            }
+            files
+        }
+    }
+}
+
+/// What the files of one key may be called.
+pub(crate) fn file_names(stem: &str) -> [String; 2] {
+    match stem.starts_with(CERTIFICATE_STEM) {
+        true => [tls_key_file(stem), key_file(stem)],
+        false => [dnskey_file(stem), key_file(stem)],
+    }
+}
+
+/// Whether a file of this name is a key's, whoever's it is.
+pub(crate) fn is_key_file(file: &str) -> bool {
+    let stems = [CERTIFICATE_STEM, TLS_KEY_STEM, "name-", "anchor-"];
+    let endings = [".pem", ".dnskey"];
+    stems.iter().any(|stem| file.starts_with(stem))
+        && endings.iter().any(|ending| file.ends_with(ending))
+}
+
+fn owner_of(name: &ResolverName, stem: &str) -> Name {
+    match stem.starts_with("name-") {
+        true => name.as_name().clone(),
+        false => anchor_zone(),
+    }
 }
 
 /// A folder that is known to be private, and the reading of its files.
@@ -182,26 +218,67 @@ impl Folder<'_> {
         line.parse().map_err(|error| malformed(format!("{error}")))
     }
 
+    fn state(&self) -> Result<Option<State>, IdentityError> {
+        if matches!(self.path(STATE_FILE).try_exists(), Ok(false)) {
+            return Ok(None);
+        }
+        let text = self.text(STATE_FILE)?;
+        let state = State::parse(&text);
+        state
+            .map(Some)
+            .map_err(|error| self.malformed(STATE_FILE, error.to_string()))
+    }
+
+    fn held(&self, name: &ResolverName, key: &Key) -> Result<Held, IdentityError> {
+        let stem = &key.stem;
+        let flags = match key.part {
+            Part::Certificate => {
+                let tls_key = self.private_key(&tls_key_file(stem))?;
+                return Ok(Held::Tls {
+                    certificate: self.certificate(name, stem, &tls_key)?,
+                    key: Arc::new(tls_key),
+                });
+            }
+            Part::NameKsk | Part::AnchorKsk => KSK_FLAGS,
+            Part::NameZsk | Part::AnchorZsk => ZSK_FLAGS,
+        };
+        let owner = match key.part {
+            Part::NameKsk | Part::NameZsk => name.as_name().clone(),
+            _ => anchor_zone(),
+        };
+        let elsewhere = key.phase == Phase::Standby
+            && matches!(self.path(&key_file(stem)).try_exists(), Ok(false));
+        if elsewhere {
+            return Ok(Held::Zone {
+                dnskey: self.dnskey(stem, &owner, flags)?,
+                key: None,
+            });
+        }
+        Ok(Held::of(self.zone_key(stem, &owner, flags)?))
+    }
+
     fn certificate(
         &self,
         name: &ResolverName,
+        stem: &str,
         key: &PrivatePkcs8KeyDer<'_>,
     ) -> Result<Certificate, IdentityError> {
-        let der = pem::certificate(self.text(CERTIFICATE)?.as_bytes())
-            .ok_or_else(|| self.malformed(CERTIFICATE, "is not one certificate in PEM"))?;
-        let certificate = Certificate::from_der(der)
-            .map_err(|error| self.malformed(CERTIFICATE, error.to_string()))?;
+        let file = key_file(stem);
+        let der = pem::certificate(self.text(&file)?.as_bytes())
+            .ok_or_else(|| self.malformed(&file, "is not one certificate in PEM"))?;
+        let certificate =
+            Certificate::from_der(der).map_err(|error| self.malformed(&file, error.to_string()))?;
         certificate.check(name, key).map_err(|error| {
             let mismatch = |other: &str| IdentityError::Mismatch {
-                path: self.path(CERTIFICATE),
+                path: self.path(&file),
                 other: self.path(other),
                 what: error.to_string(),
             };
             match error {
                 CertificateError::OtherName(_) => mismatch(NAME),
-                CertificateError::OtherKey => mismatch(TLS_KEY),
-                CertificateError::Key => self.malformed(TLS_KEY, error.to_string()),
-                _ => self.malformed(CERTIFICATE, error.to_string()),
+                CertificateError::OtherKey => mismatch(&tls_key_file(stem)),
+                CertificateError::Key => self.malformed(&tls_key_file(stem), error.to_string()),
+                _ => self.malformed(&file, error.to_string()),
             }
         })?;
         Ok(certificate)
@@ -283,6 +360,19 @@ impl Folder<'_> {
 
 fn key_file(stem: &str) -> String {
     format!("{stem}.pem")
+}
+
+/// The file of the key of the certificate in `stem`.
+fn tls_key_file(stem: &str) -> String {
+    key_file(&stem.replacen(CERTIFICATE_STEM, TLS_KEY_STEM, 1))
+}
+
+/// The file of the public half of a key.
+fn public_file(stem: &str) -> String {
+    match stem.starts_with(CERTIFICATE_STEM) {
+        true => key_file(stem),
+        false => dnskey_file(stem),
+    }
 }
 
 fn dnskey_file(stem: &str) -> String {

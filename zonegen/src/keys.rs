@@ -1,6 +1,7 @@
 //! Zone keys: ECDSA P-256 with SHA-256 (algorithm 13, RFC 6605), kept as PKCS#8.
 
 use std::fmt;
+use std::sync::Arc;
 
 #[allow(deprecated)] // RFC 3007 retired the meaning of these bits, the octets are still there
 use hickory_proto::dnssec::rdata::key::UpdateScope;
@@ -41,10 +42,11 @@ pub enum KeyError {
     Protocol,
 }
 
-/// A key pair that signs a zone, and the DNSKEY that says so.
+/// A key pair that signs a zone, and the DNSKEY that says so. Clones share the secret.
+#[derive(Clone)]
 pub struct ZoneKey {
-    pair: EcdsaKeyPair,
-    pkcs8: PrivatePkcs8KeyDer<'static>,
+    pair: Arc<EcdsaKeyPair>,
+    pkcs8: Arc<PrivatePkcs8KeyDer<'static>>,
     dnskey: DNSKEY,
     tag: u16,
 }
@@ -70,11 +72,27 @@ impl ZoneKey {
         let dnskey = DNSKEY::with_flags(flags, PublicKeyBuf::new(public, ALGORITHM));
         let tag = key_tag(&dnskey);
         Ok(Self {
-            pair,
-            pkcs8,
+            pair: Arc::new(pair),
+            pkcs8: Arc::new(pkcs8),
             dnskey,
             tag,
         })
+    }
+
+    /// The same key with the REVOKE bit, which gives it another tag (RFC 5011 §2.1).
+    #[must_use]
+    pub fn revoked(&self) -> Self {
+        let public = self.dnskey.public_key().public_bytes().to_vec();
+        let dnskey = DNSKEY::with_flags(
+            self.dnskey.flags() | REVOKE,
+            PublicKeyBuf::new(public, ALGORITHM),
+        );
+        Self {
+            pair: Arc::clone(&self.pair),
+            pkcs8: Arc::clone(&self.pkcs8),
+            tag: key_tag(&dnskey),
+            dnskey,
+        }
     }
 
     /// The public half.

@@ -21,6 +21,7 @@ pub mod phrase;
 pub mod publication;
 pub mod publish;
 pub mod qr;
+pub mod rollover;
 pub mod sign;
 pub mod signed_zone;
 pub mod succession;
@@ -30,5 +31,6 @@ pub mod uri;
 pub mod verify;
 pub mod zone;
 
+mod keyring;
 mod pem;
 mod wire;

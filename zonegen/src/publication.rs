@@ -215,7 +215,7 @@ impl Stamp {
 }
 
 /// Waits until no other process makes a stamp of the identity in `dir`.
-fn take_turn(dir: &Path) -> Result<Flock<File>, StateError> {
+pub(crate) fn take_turn(dir: &Path) -> Result<Flock<File>, StateError> {
     let started = Instant::now();
     loop {
         match durable::lock_folder(dir) {

@@ -1,13 +1,16 @@
 //! From an identity to its two signed zones, in one call.
 
+use std::iter;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_proto::dnssec::rdata::DNSKEY;
 use thiserror::Error;
 
 use crate::identity::Identity;
+use crate::keys::ZoneKey;
 use crate::publication::Stamp;
-use crate::sign::{SignError, Validity, sign};
+use crate::sign::{SignError, Signers, Validity, sign_with};
 use crate::signed_zone::SignedZone;
 use crate::zone::{Publication, TTL_SECS, anchor_zone_of, name_zone};
 
@@ -68,20 +71,29 @@ pub fn publish(
         jitter: JITTER,
         jitter_seed: stamp.jitter_seed,
     };
-    let name = identity.name();
-    let name_records = name_zone(name, publication, identity.spki_sha256(), stamp.serial);
-    let ksk = identity.name_keys().ksk.dnskey();
-    let anchor_records = anchor_zone_of(name, ksk, stamp.serial);
-    let standby = [identity.standby.clone()];
+    let (name, beside) = (identity.name(), identity.beside());
+    let spkis = [&[identity.spki_sha256()], beside.spkis.as_slice()].concat();
+    let name_records = name_zone(name, publication, &spkis, stamp.serial);
+    let active = &identity.name_keys().ksk;
+    let ksks: Vec<&DNSKEY> = iter::once(active)
+        .chain(&beside.name_ksks)
+        .map(ZoneKey::dnskey)
+        .collect();
+    let anchor_records = anchor_zone_of(name, &ksks, &beside.statements, stamp.serial);
+    let name_signers = Signers {
+        keys: identity.name_keys(),
+        along: &beside.name_ksks,
+        shown: &beside.name_zsks,
+    };
+    let shown = [&[identity.standby().clone()], beside.anchor_zsks.as_slice()].concat();
+    let anchor_signers = Signers {
+        keys: identity.anchor_keys(),
+        along: &beside.revoked,
+        shown: &shown,
+    };
     Ok(Published {
-        name_zone: sign(name_records, identity.name_keys(), &[], TTL_SECS, &validity)?,
-        anchor_zone: sign(
-            anchor_records,
-            identity.anchor_keys(),
-            &standby,
-            TTL_SECS,
-            &validity,
-        )?,
+        name_zone: sign_with(name_records, &name_signers, TTL_SECS, &validity)?,
+        anchor_zone: sign_with(anchor_records, &anchor_signers, TTL_SECS, &validity)?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Signs a zone: the NSEC chain, and an RRSIG over each RRset.
 
+use std::iter;
 use std::time::Duration;
 
 use hickory_proto::dnssec::TBS;
@@ -66,11 +67,37 @@ pub enum SignError {
     },
 }
 
+/// The keys of a zone.
+#[derive(Clone, Copy, Debug)]
+pub struct Signers<'a> {
+    /// The keys in use.
+    pub keys: &'a ZoneKeys,
+    /// Keys that sign the DNSKEY RRset along with the KSK: the next KSK, and those that are revoked.
+    pub along: &'a [ZoneKey],
+    /// Keys that are shown and sign nothing.
+    pub shown: &'a [DNSKEY],
+}
+
 /// Signs `records`, which hold no DNSKEY yet: those of `keys` and `standby` are added with `dnskey_ttl`.
 pub fn sign(
     records: impl IntoIterator<Item = Record>,
     keys: &ZoneKeys,
     standby: &[DNSKEY],
+    dnskey_ttl: u32,
+    validity: &Validity,
+) -> Result<SignedZone, SignError> {
+    let signers = Signers {
+        keys,
+        along: &[],
+        shown: standby,
+    };
+    sign_with(records, &signers, dnskey_ttl, validity)
+}
+
+/// Signs `records`, which hold no DNSKEY yet: all those of `signers` are added with `dnskey_ttl`.
+pub fn sign_with(
+    records: impl IntoIterator<Item = Record>,
+    signers: &Signers<'_>,
     dnskey_ttl: u32,
     validity: &Validity,
 ) -> Result<SignedZone, SignError> {
@@ -83,8 +110,10 @@ pub fn sign(
             });
         }
     }
-    let dnskeys = [keys.ksk.dnskey(), keys.zsk.dnskey()];
-    for dnskey in dnskeys.into_iter().chain(standby) {
+    let Signers { keys, along, shown } = signers;
+    let dnskeys = [keys.ksk.dnskey(), keys.zsk.dnskey()].into_iter();
+    let along_dnskeys = along.iter().map(ZoneKey::dnskey);
+    for dnskey in dnskeys.chain(*shown).chain(along_dnskeys) {
         let data = RData::DNSSEC(DNSSECRData::DNSKEY(dnskey.clone()));
         zone.insert(Record::from_rdata(zone.origin().clone(), dnskey_ttl, data))?;
     }
@@ -93,22 +122,21 @@ pub fn sign(
     }
     let origin = zone.origin().clone();
     for (owner, rtype, rrset) in zone.rrsets_mut() {
-        let (key, lifetime) = match rtype {
+        let (own, lifetime) = match rtype {
             RecordType::DNSKEY => (&keys.ksk, validity.dnskey_lifetime),
             _ => (&keys.zsk, validity.lifetime),
         };
+        let along = match rtype {
+            RecordType::DNSKEY => *along,
+            _ => &[],
+        };
         let cut = jitter(validity, &origin, owner, rtype);
-        let expiration = validity.inception.plus(lifetime.saturating_sub(cut));
-        let signature = sign_rrset(
-            &origin,
-            owner,
-            rtype,
-            rrset,
-            key,
-            validity.inception,
-            expiration,
-        )?;
-        rrset.signatures.push(signature);
+        let inception = validity.inception;
+        let expiration = inception.plus(lifetime.saturating_sub(cut));
+        for key in iter::once(own).chain(along) {
+            let signature = sign_rrset(&origin, owner, rtype, rrset, key, inception, expiration)?;
+            rrset.signatures.push(signature);
+        }
     }
     Ok(zone)
 }

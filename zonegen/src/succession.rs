@@ -335,6 +335,19 @@ impl fmt::Display for Statement {
     }
 }
 
+impl serde::Serialize for Statement {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Statement {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Which keys of `shown` descend from a key of `trusted` by statements that hold `now`, over any number of generations.
 /// Statements of a key in `distrusted` (revoked or removed) do not count, and none of those keys is among the result.
 #[must_use]

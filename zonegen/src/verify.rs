@@ -36,6 +36,9 @@ pub enum BogusReason {
     /// No DNSKEY of the zone is a trust anchor that signs the DNSKEYs.
     #[error("the DNSKEYs are not signed by a trust anchor")]
     NotAnchored,
+    /// A key with the REVOKE bit does not sign the DNSKEYs.
+    #[error("a key is shown as revoked and did not say so itself")]
+    NotRevoked,
     /// The RRset has no signature.
     #[error("the RRset is not signed")]
     Unsigned,
@@ -168,8 +171,9 @@ fn dnskeys(zone: &SignedZone, now: UnixTime) -> Result<Vec<DNSKEY>, Box<Bogus>> 
 
 fn is_usable(key: &DNSKEY) -> bool {
     const P256_OCTETS: usize = 64;
+    // Only a former anchor is shown with the REVOKE bit.
     key.zone_key()
-        && !key.revoke()
+        && (!key.revoke() || key.secure_entry_point())
         && key.public_key().algorithm() == ALGORITHM
         && key.public_key().public_bytes().len() == P256_OCTETS
 }
@@ -191,17 +195,24 @@ impl Subject<'_> {
         }
         let mut first: Option<UnixTime> = None;
         let mut anchored = false;
+        let mut revoked = Vec::new();
         for (record, rrsig) in self.rrset.signatures.iter().zip(&signatures) {
             if record.ttl != rrsig.input().original_ttl {
                 return Err(self.bogus(BogusReason::Ttl, Some(rrsig)));
             }
             let (key, expires) = self.verify_signature(rrsig, dnskeys)?;
-            anchored |= anchors.contains(key);
+            anchored |= anchors.contains(key) && !key.revoke();
+            revoked.extend(key.revoke().then_some(key));
             first = Some(first.map_or(expires, |first| first.min(expires)));
         }
         let expires = first.ok_or_else(|| self.bogus(BogusReason::Unsigned, None))?;
         if self.rtype == RecordType::DNSKEY && !anchored {
             return Err(self.bogus(BogusReason::NotAnchored, signatures.first().copied()));
+        }
+        // A revocation that the key itself did not sign is none (RFC 5011 §2.1).
+        let unsigned = |key: &&DNSKEY| key.revoke() && !revoked.contains(key);
+        if self.rtype == RecordType::DNSKEY && dnskeys.iter().any(|key| unsigned(&key)) {
+            return Err(self.bogus(BogusReason::NotRevoked, None));
         }
         Ok(expires)
     }

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::keys::key_of_dnskey;
 use crate::name::ResolverName;
 use crate::owners::{
-    anchor_zone, key_owner, server_type_owner, services_owner, svcb_owner, tlsa_owner,
+    anchor_zone, key_owner, server_type_owner, services_owner, succession_owner, svcb_owner,
+    tlsa_owner,
 };
+use crate::succession::Statement;
 
 /// Time-to-live of every record, in seconds. A change of upstream or address is to be seen within
 /// a minute (protocol.md §3), also behind a cache that knows nothing of all this.
@@ -81,20 +83,15 @@ pub struct Publication {
     pub dot_port: u16,
 }
 
-/// The records of the zone `NAME` without its DNSKEYs.
+/// The records of the zone `NAME` without its DNSKEYs. `spkis` are the digests of the certificate's key and of the one
+/// that comes next.
 pub(crate) fn name_zone(
     name: &ResolverName,
     publication: &Publication,
-    spki_sha256: [u8; 32],
+    spkis: &[[u8; 32]],
     serial: u32,
 ) -> Vec<Record> {
     let port = publication.dot_port;
-    let tlsa = TLSA::new(
-        CertUsage::DaneEe,
-        Selector::Spki,
-        Matching::Sha256,
-        spki_sha256.to_vec(),
-    );
     let server_type = TXT::new(vec![publication.server_type.as_str().to_owned()]);
     let mut records = apex(name.as_name().clone(), name, serial);
     records.extend(
@@ -109,17 +106,30 @@ pub(crate) fn name_zone(
             RData::TXT(TXT::new(vec![SERVICES.to_owned()])),
         ),
         record(server_type_owner(name), RData::TXT(server_type)),
-        record(tlsa_owner(name, port), RData::TLSA(tlsa)),
         record(svcb_owner(name), RData::SVCB(svcb(name, publication))),
     ]);
+    records.extend(spkis.iter().map(|spki| {
+        let (usage, selector) = (CertUsage::DaneEe, Selector::Spki);
+        let tlsa = TLSA::new(usage, selector, Matching::Sha256, spki.to_vec());
+        record(tlsa_owner(name, port), RData::TLSA(tlsa))
+    }));
     records
 }
 
-/// The records of the zone `resolver-name.arpa` without its DNSKEYs; `ksk` is the KSK of `NAME`.
-pub(crate) fn anchor_zone_of(name: &ResolverName, ksk: &DNSKEY, serial: u32) -> Vec<Record> {
-    let key = RData::DNSSEC(DNSSECRData::KEY(key_of_dnskey(ksk)));
+/// The records of the zone `resolver-name.arpa` without its DNSKEYs; `ksks` are the KSKs of `NAME`.
+pub(crate) fn anchor_zone_of(
+    name: &ResolverName,
+    ksks: &[&DNSKEY],
+    statements: &[Statement],
+    serial: u32,
+) -> Vec<Record> {
     let mut records = apex(anchor_zone(), name, serial);
-    records.push(record(key_owner(name), key));
+    records.extend(ksks.iter().map(|ksk| {
+        let key = RData::DNSSEC(DNSSECRData::KEY(key_of_dnskey(ksk)));
+        record(key_owner(name), key)
+    }));
+    let said = statements.iter().map(Statement::to_txt);
+    records.extend(said.map(|txt| record(succession_owner(), RData::TXT(txt))));
     records
 }
 

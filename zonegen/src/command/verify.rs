@@ -1,6 +1,7 @@
 //! `zzdot-zonegen verify`
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -124,7 +125,9 @@ fn check_contents(zone: &SignedZone, identity: &Identity) -> Result<(), String> 
                 found = true;
                 let kind = (tlsa.cert_usage, tlsa.selector, tlsa.matching);
                 let expected = (CertUsage::DaneEe, Selector::Spki, Matching::Sha256);
-                if kind != expected || tlsa.cert_data != identity.spki_sha256() {
+                let ours = |spki: &[u8; 32]| tlsa.cert_data == spki;
+                let next = &identity.beside().spkis;
+                if kind != expected || !(ours(&identity.spki_sha256()) || next.iter().any(ours)) {
                     return Err(format!("{owner} TLSA: is not the identity's certificate"));
                 }
             }
@@ -135,11 +138,14 @@ fn check_contents(zone: &SignedZone, identity: &Identity) -> Result<(), String> 
         };
     }
     let owner = key_owner(identity.name());
-    let expected = key_of_dnskey(identity.name_keys().ksk.dnskey());
+    let ksks = iter::once(&identity.name_keys().ksk).chain(&identity.beside().name_ksks);
+    let expected: Vec<RData> = ksks
+        .map(|ksk| RData::DNSSEC(DNSSECRData::KEY(key_of_dnskey(ksk.dnskey()))))
+        .collect();
     let keys = zone.rrset(&owner, RecordType::KEY);
-    let same = |rrset: &crate::signed_zone::RrSet| match rrset.records.as_slice() {
-        [record] => record.data == RData::DNSSEC(DNSSECRData::KEY(expected.clone())),
-        _ => false,
+    let same = |rrset: &crate::signed_zone::RrSet| {
+        rrset.records.len() == expected.len()
+            && rrset.records.iter().all(|key| expected.contains(&key.data))
     };
     match keys.is_some_and(same) {
         true => Ok(()),
