@@ -230,6 +230,14 @@ pub fn ask(server: SocketAddr, question: &Question) -> Result<Answer, AskError> 
     Err(failed(last))
 }
 
+/// Asks over UDP, once, from the network of this thread. An answer that is cut is given as it is.
+///
+/// # Errors
+/// None came within `patience`.
+pub fn ask_once(server: SocketAddr, question: &Question, patience: Duration) -> io::Result<Answer> {
+    Ok(Answer::new(over_udp(server, question, patience)?, false))
+}
+
 /// Asks over TCP alone.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench,
+    attack, bench,
     host::Host,
     products, sandbox,
     story::{self, Failure, STORIES, Scene, Story},
@@ -35,6 +35,17 @@ enum Task {
         /// A name of `list`, or `all`.
         story: String,
         /// Keeps captures, configurations and logs in this folder, one folder a story.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// Plays attacks on the product and its peers; prints what came of them, one JSON object a line.
+    Attack {
+        /// A group of attacks, or `table` for what the threat model says of all of them.
+        group: String,
+        /// Only the attack that this test is about.
+        #[arg(long, value_name = "TEST")]
+        only: Option<String>,
+        /// Keeps captures, configurations and logs in this folder.
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
@@ -91,6 +102,13 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Task::Bench(options) => bench(&options),
         Task::NullServer(server) => told(server.run()),
         Task::NullStub(stub) => told(stub.run()),
+        Task::Attack { group, .. } if group == "table" => {
+            print!("{}", attack::table(attack::GROUPS));
+            ExitCode::SUCCESS
+        }
+        Task::Attack { group, only, keep } => {
+            play_attacks(&group, only.as_deref(), keep.as_deref())
+        }
         Task::Run { story, keep } if story == "all" => run_all(keep.as_deref()),
         Task::Run { story, keep } => with_story(&story, |story| {
             in_box(keep.as_deref(), story.name, |folder| {
@@ -129,6 +147,34 @@ fn with_story(name: &str, tell: impl FnOnce(&'static Story) -> ExitCode) -> Exit
             ExitCode::from(2)
         }
     }
+}
+
+fn play_attacks(name: &str, only: Option<&str>, keep: Option<&Path>) -> ExitCode {
+    let Some(group) = attack::find(name) else {
+        let names: Vec<_> = attack::GROUPS.iter().map(|group| group.name).collect();
+        complain(
+            &format!("no group of attacks named '{name}'"),
+            Some(&format!("one of: {}, table", names.join(", "))),
+        );
+        return ExitCode::from(2);
+    };
+    in_box(keep, name, |folder| {
+        let reports = attack::play(group, only, folder)?;
+        let failed = reports
+            .iter()
+            .filter(|report| report.failure.is_some())
+            .count();
+        for report in &reports {
+            println!("{}", serde_json::to_string(report)?);
+        }
+        match failed {
+            0 => Ok(()),
+            failed => Err(Failure::new(format!(
+                "{failed} of {} attacks did not end as expected",
+                reports.len()
+            ))),
+        }
+    })
 }
 
 /// Each story in a box of its own, one after the other: they share the machine's two cores, and nothing else.

@@ -9,10 +9,13 @@
 //! * [`servers`] and [`products`]: programs with the configuration that a lab needs;
 //! * [`faults`]: system calls that fail, one after the other;
 //! * [`bench`]: what our programs cost beside their peers;
+//! * [`attacker`] and [`attack`]: somebody on the way, what they try, and what comes of it;
 //! * [`story`]: what is told in those labs, by `zzdot-testnet run` and by the tests alike.
 #![forbid(unsafe_code)]
 
 pub mod ask;
+pub mod attack;
+pub mod attacker;
 pub mod bench;
 pub mod capture;
 pub mod command;

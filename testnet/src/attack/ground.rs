@@ -1,0 +1,348 @@
+//! Where attacks take place.
+//!
+//! ```text
+//! laptop1, stubby1, unbound1 ── lan1 ── attacker1 ──┐
+//! laptop2                    ── lan2 ── attacker2 ──┼── wire ── resolver
+//! …                                                 │
+//! ```
+//!
+//! The resolver is `zzdot`, in front of a dnsmasq that knows one address for every name. An attacker forwards the packets
+//! of its laptops, as a router, an access point or a provider does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use hickory_proto::rr::{Name, RecordType};
+use zzdot_zonegen::identity::Identity;
+
+use super::{
+    Attack, Outcome, Stage,
+    victim::{Kind, Told as Answered, Victim},
+};
+use crate::{
+    ask::{Question, wait_until_answering},
+    attacker::{
+        Attacker, Manner,
+        answers::{self, Recording},
+    },
+    host::Host,
+    lab::{Lab, LabError},
+    process::Process,
+    products::Appliance,
+    servers::READY,
+    story::{Failure, Told},
+};
+
+/// The address of every name, as the genuine resolver says.
+pub(super) const TRUTH: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// What the victims are told that their resolver is.
+pub(super) const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// Below it are the names that nobody may read.
+const SECRET: &str = "secret.example.";
+/// How long the product may take to find its resolver again.
+const BACK_WITHIN: Duration = Duration::from_secs(15);
+/// The victims are told to look again by nothing but the next question.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// The lab of a group: the resolver and what is behind it.
+pub struct Ground {
+    pub(super) lab: Lab,
+    resolver: Host,
+    running: BTreeMap<&'static str, Process>,
+    branches: u8,
+}
+
+impl Ground {
+    /// Builds it below `folder`; the resolver answers.
+    ///
+    /// # Errors
+    /// A program or the kernel refused.
+    pub fn build(folder: &Path) -> Result<Self, Failure> {
+        let mut lab = Lab::new(folder)?;
+        lab.link("wire")?;
+        let resolver = lab.host("resolver")?;
+        lab.plug(&resolver, "wire", &[&format!("{RESOLVER}/16")])?;
+        let mut ground = Self {
+            lab,
+            resolver,
+            running: BTreeMap::new(),
+            branches: 0,
+        };
+        let behind: SocketAddr = ([127, 0, 0, 1], 5353).into();
+        let mut command = ground.resolver.command("dnsmasq")?;
+        command.args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--bind-interfaces",
+            "--user=root",
+            "--group=",
+            "--pid-file=",
+            "--log-facility=-",
+            "--cache-size=0",
+            "--listen-address=127.0.0.1",
+            "--port=5353",
+        ]);
+        command.arg(format!("--address=/#/{TRUTH}"));
+        let dnsmasq = ground.resolver.start("dnsmasq", command)?;
+        wait_until_answering(&ground.resolver, behind, READY, || Ok::<_, Failure>(()))?;
+        ground.running.insert("dnsmasq", dnsmasq);
+        ground.start_resolver()?;
+        Ok(ground)
+    }
+
+    /// Starts the resolver, or starts it again.
+    pub(super) fn start_resolver(&mut self) -> Told {
+        if let Some(process) = self.running.remove("zzdot") {
+            process.end()?;
+        }
+        let process = self.appliance().start()?;
+        self.running.insert("zzdot", process);
+        Ok(())
+    }
+
+    fn appliance(&self) -> Appliance<'_> {
+        const DNS: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(RESOLVER), 53)];
+        const DOT: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(RESOLVER), 853)];
+        Appliance {
+            host: &self.resolver,
+            label: "zzdot",
+            dns: &DNS,
+            dot: &DOT,
+            resolve: "mode = \"local\"\nserver-type = \"resolver\"\nupstreams = [\"127.0.0.1:5353\"]",
+        }
+    }
+
+    /// A branch for an attack: laptops, attacker, capture. The victims are not started.
+    ///
+    /// # Errors
+    /// A program or the kernel refused.
+    pub fn branch(&mut self, attack: &Attack) -> Result<Branch, Failure> {
+        self.branches += 1;
+        let number = self.branches;
+        let link = format!("lan{number}");
+        let gateway = Ipv4Addr::new(192, 168, number, 1);
+        let beyond = Ipv4Addr::new(10, 77, 1, number);
+        self.lab.link(&link)?;
+        let host = self.lab.host(&format!("attacker{number}"))?;
+        self.lab.plug(&host, &link, &[&format!("{gateway}/24")])?;
+        self.lab.plug(&host, "wire", &[&format!("{beyond}/16")])?;
+        self.lab.forward_packets(&host)?;
+        let household = format!("192.168.{number}.0/24");
+        self.lab
+            .route(&self.resolver, &household, &beyond.to_string())?;
+        let peers = [Kind::Stubby, Kind::Unbound]
+            .into_iter()
+            .zip(attack.peers)
+            .filter_map(|(kind, expected)| expected.map(|_| kind));
+        let mut victims = Vec::new();
+        for (kind, last) in [Kind::Product].into_iter().chain(peers).zip(10_u8..) {
+            let laptop = self.lab.host(&format!("{}{number}", kind.label()))?;
+            let address = Ipv4Addr::new(192, 168, number, last);
+            self.lab.plug(&laptop, &link, &[&format!("{address}/24")])?;
+            self.lab.route(&laptop, "default", &gateway.to_string())?;
+            victims.push(Victim::new(kind, laptop, address.into()));
+        }
+        Ok(Branch {
+            link,
+            attacker: Attacker::start(&host, &format!("lan{number}"), RESOLVER.into())?,
+            victims,
+            old_zones: answers::relay().recorded(),
+            identity: Identity::load(&self.appliance().state_dir().join("identity"))?,
+            attack: *attack,
+            questions: AtomicU32::new(0),
+            asked: Vec::new(),
+            back_after: None,
+            answered: Vec::new(),
+        })
+    }
+
+    /// What anybody on the branch's link could read: names of people's questions, by host; and how many questions of
+    /// walks the product put in cleartext.
+    ///
+    /// # Errors
+    /// The capture is no proof.
+    pub fn read_along(
+        &mut self,
+        branch: &Branch,
+    ) -> Result<BTreeMap<Kind, BTreeSet<Name>>, LabError> {
+        let capture = self.lab.end_capture(&branch.link)?;
+        let spelled = branch.victims.iter().map(|victim| {
+            let names =
+                capture.names_spelled(&branch.asked, victim.host.name(), SystemTime::UNIX_EPOCH);
+            (victim.kind, names)
+        });
+        Ok(spelled.collect())
+    }
+}
+
+/// One attack's part of the lab.
+pub struct Branch {
+    /// Its link.
+    pub(super) link: String,
+    /// Who is on the way.
+    pub attacker: Attacker,
+    pub(super) victims: Vec<Victim>,
+    /// The genuine resolver's. Its public half is everybody's; an attack that uses a private key of it says why the
+    /// attacker has that.
+    pub(super) identity: Identity,
+    /// What the attacker wrote down before all of it, where its group does so.
+    pub(super) old_zones: Recording,
+    attack: Attack,
+    questions: AtomicU32,
+    /// Every secret name that was asked for.
+    pub(super) asked: Vec<Name>,
+    /// How long after the attack the product had found its resolver again.
+    pub(super) back_after: Option<Duration>,
+    /// What came back during the attack.
+    pub(super) answered: Vec<(Kind, Answered)>,
+}
+
+impl Branch {
+    /// Sets the scene, plays the attack, and sees what is left when the attacker is gone.
+    pub(super) fn play(&mut self) -> Told {
+        if self.attack.stage == Stage::Known {
+            self.start_victims()?;
+            self.all_is_well()?;
+        }
+        (self.attack.play)(self)?;
+        if self.attack.stage == Stage::Known {
+            self.attacker.turn(Manner::honest())?;
+            self.comes_back()?;
+        }
+        Ok(())
+    }
+
+    /// Starts those who do not run, all at the same time.
+    pub(super) fn start_victims(&mut self) -> Told {
+        let identity = &self.identity;
+        thread::scope(|scope| {
+            let starts: Vec<_> = self
+                .victims
+                .iter_mut()
+                .map(|victim| scope.spawn(|| victim.start(RESOLVER.into(), identity)))
+                .collect();
+            starts.into_iter().try_for_each(|start| {
+                start
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
+    }
+
+    /// The attacker writes down what the resolver publishes.
+    pub(super) fn record(&self) -> Told {
+        let name = self.identity.name().as_name();
+        self.old_zones.record(name, self.attacker.genuine());
+        if self.old_zones.length() == answers::walk_questions(name).len() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "the resolver did not answer all that was to be recorded",
+        ))
+    }
+
+    /// The victim that is the product.
+    pub(super) fn product(&mut self) -> &mut Victim {
+        &mut self.victims[0]
+    }
+
+    /// Ends the product and starts it again: what it knows, it knows from its store.
+    pub(super) fn restart_product(&mut self) -> Told {
+        let Self {
+            victims, identity, ..
+        } = self;
+        let product = &mut victims[0];
+        product.end()?;
+        product.start(RESOLVER.into(), identity)
+    }
+
+    /// Every victim asks for so many new names, all at the same time; what they are told counts.
+    pub(super) fn ask(&mut self, times: usize) {
+        let questions: Vec<_> = (0..times).map(|_| self.question()).collect();
+        let answers = self.answers(&questions);
+        self.answered.extend(answers);
+        self.asked
+            .extend(questions.into_iter().map(|question| question.name));
+    }
+
+    fn answers(&self, questions: &[Question]) -> Vec<(Kind, Answered)> {
+        thread::scope(|scope| {
+            let asking: Vec<_> = self
+                .victims
+                .iter()
+                .flat_map(|victim| questions.iter().map(move |question| (victim, question)))
+                .map(|(victim, question)| scope.spawn(move || (victim.kind, victim.ask(question))))
+                .collect();
+            asking
+                .into_iter()
+                .map(|asking| {
+                    asking
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        })
+    }
+
+    /// A name that was never asked before: no cache can answer it.
+    fn question(&self) -> Question {
+        let number = self.questions.fetch_add(1, Ordering::Relaxed);
+        let name = Name::from_ascii(format!("q{number}.{}.{SECRET}", self.link))
+            .expect("numbers and links make names");
+        Question::new(&name, RecordType::A)
+    }
+
+    /// An attack on somebody who is not served anyway would prove nothing.
+    fn all_is_well(&mut self) -> Told {
+        let question = self.question();
+        let answers = self.answers(std::slice::from_ref(&question));
+        self.asked.push(question.name);
+        match answers
+            .iter()
+            .find(|(_, told)| told.outcome != Outcome::Private)
+        {
+            None => Ok(()),
+            Some((kind, told)) => Err(Failure::new(format!(
+                "before the attack {kind:?} is told {}",
+                told.words
+            ))),
+        }
+    }
+
+    /// The attacker is gone: the product finds its resolver by itself.
+    fn comes_back(&mut self) -> Told {
+        let began = Instant::now();
+        loop {
+            let question = self.question();
+            let told = self.victims[0].ask(&question);
+            self.asked.push(question.name);
+            match told.outcome {
+                Outcome::Private => {
+                    self.back_after = Some(began.elapsed());
+                    return Ok(());
+                }
+                Outcome::Believed | Outcome::Read => {
+                    return Err(Failure::new(format!(
+                        "after the attack the product is told {}",
+                        told.words
+                    )));
+                }
+                Outcome::Refused | Outcome::Silent if began.elapsed() > BACK_WITHIN => {
+                    return Err(Failure::new(format!(
+                        "{BACK_WITHIN:?} after the attack the product still says {}",
+                        told.words
+                    )));
+                }
+                Outcome::Refused | Outcome::Silent => thread::sleep(ASK_EVERY),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Attacks on those who know their resolver: they must end in a private answer or in none.
+
+use super::{Attack, Branch, Outcome, PRIVATE, Stage, refused};
+use crate::{
+    attacker::{Dns, Dot, Impostor, Manner, answers},
+    story::Told,
+};
+
+const NO_CLEARTEXT: &str = "no cleartext with a resolver that is known";
+const NOBODY_ELSE: &str = "nobody else is taken for it";
+const AVAILABLE: &str = "what only slows down does not stop";
+
+const UNREACHABLE: &[&str] = &["no-answer-on-dot-port", "handshake-failed"];
+
+pub(super) const ATTACKS: &[Attack] = &[
+    Attack {
+        test: "dropping_the_port_of_tls_wins_no_question",
+        promise: NO_CLEARTEXT,
+        words: "853 dropped, 53 answered with lies",
+        stage: Stage::Known,
+        play: |branch| blocked(branch, Dot::Drop),
+        product: refused(UNREACHABLE),
+        peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+    },
+    Attack {
+        test: "an_unreachable_port_of_tls_wins_no_question",
+        promise: NO_CLEARTEXT,
+        words: "853 rejected by ICMP, 53 answered with lies",
+        stage: Stage::Known,
+        play: |branch| blocked(branch, Dot::Unreachable),
+        product: refused(UNREACHABLE),
+        peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+    },
+    Attack {
+        test: "resetting_the_port_of_tls_wins_no_question",
+        promise: NO_CLEARTEXT,
+        words: "853 reset, 53 answered with lies",
+        stage: Stage::Known,
+        play: |branch| blocked(branch, Dot::Reset),
+        product: refused(UNREACHABLE),
+        peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+    },
+    Attack {
+        test: "silence_on_the_port_of_tls_wins_no_question",
+        promise: NO_CLEARTEXT,
+        words: "853 accepted and never answered, 53 answered with lies",
+        stage: Stage::Known,
+        play: |branch| blocked(branch, Dot::Silent),
+        product: refused(UNREACHABLE),
+        peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+    },
+    Attack {
+        test: "cleartext_on_the_port_of_tls_wins_no_question",
+        promise: NO_CLEARTEXT,
+        words: "a cleartext server on 853",
+        stage: Stage::Known,
+        play: |branch| blocked(branch, Dot::Cleartext(answers::lie())),
+        product: refused(UNREACHABLE),
+        peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+    },
+    Attack {
+        test: "another_key_under_the_same_name_wins_no_question",
+        promise: NOBODY_ELSE,
+        words: "TLS with another key and a certificate of the same name; the zones withheld",
+        stage: Stage::Known,
+        play: |branch| {
+            let impostor = Impostor::calling_itself(branch.identity.name().as_name())?;
+            blocked(branch, Dot::Impostor(impostor, answers::lie()))
+        },
+        product: refused(&["downgraded"]),
+        peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+    },
+    Attack {
+        test: "failures_in_clear_do_not_talk_a_client_out_of_tls",
+        promise: NO_CLEARTEXT,
+        words: "SERVFAIL to everything in cleartext, another key on 853",
+        stage: Stage::Known,
+        play: |branch| talked_down(branch, answers::refuse(2)),
+        product: refused(&["certificate-mismatch"]),
+        peers: [None, None],
+    },
+    Attack {
+        test: "refusals_in_clear_do_not_talk_a_client_out_of_tls",
+        promise: NO_CLEARTEXT,
+        words: "REFUSED to everything in cleartext, another key on 853",
+        stage: Stage::Known,
+        play: |branch| talked_down(branch, answers::refuse(5)),
+        product: refused(&["downgraded"]),
+        peers: [None, None],
+    },
+    Attack {
+        test: "endless_truncation_does_not_talk_a_client_out_of_tls",
+        promise: NO_CLEARTEXT,
+        words: "TC to everything, over TCP too, another key on 853",
+        stage: Stage::Known,
+        play: |branch| talked_down(branch, answers::truncate()),
+        product: refused(&["certificate-mismatch"]),
+        peers: [None, None],
+    },
+    Attack {
+        test: "stripped_signatures_do_not_talk_a_client_out_of_tls",
+        promise: NO_CLEARTEXT,
+        words: "the genuine zones without signatures, another key on 853",
+        stage: Stage::Known,
+        play: |branch| talked_down(branch, answers::stripped().for_the_walk(answers::lie())),
+        product: refused(&["downgraded"]),
+        peers: [None, None],
+    },
+    Attack {
+        test: "tls_that_is_cut_again_and_again_changes_no_answer",
+        promise: AVAILABLE,
+        words: "the genuine TLS cut after 4000 octets, 53 answered with lies",
+        stage: Stage::Known,
+        play: |branch| {
+            branch.attacker.turn(Manner {
+                dns: Dns::Answer(answers::lie()),
+                dot: Dot::Cut(4000),
+            })?;
+            // One at a time: a connection is worth an answer or two.
+            (0..6).for_each(|_| branch.ask(1));
+            Ok(())
+        },
+        product: PRIVATE,
+        peers: [None, None],
+    },
+    Attack {
+        test: "tls_with_turned_bits_wins_no_question_and_changes_no_answer",
+        promise: NOBODY_ELSE,
+        words: "a bit turned in every 700 octets of the genuine TLS, 53 answered with lies",
+        stage: Stage::Known,
+        play: |branch| blocked(branch, Dot::Corrupt(700)),
+        product: refused(&["handshake-failed"]),
+        peers: [None, None],
+    },
+];
+
+/// TLS is out of reach while cleartext would be answered; then the client is started anew, which must know no less.
+fn blocked(branch: &mut Branch, dot: Dot) -> Told {
+    branch.attacker.turn(Manner {
+        dns: Dns::Answer(answers::lie()),
+        dot,
+    })?;
+    branch.ask(2);
+    branch.restart_product()?;
+    branch.ask(1);
+    Ok(())
+}
+
+/// A key that is not the resolver's makes a client look for a new TLSA record, which it does in cleartext: whatever is
+/// said there, nobody gets a question.
+fn talked_down(branch: &mut Branch, said: answers::Answerer) -> Told {
+    let impostor = Impostor::calling_itself(branch.identity.name().as_name())?;
+    branch.attacker.turn(Manner {
+        dns: Dns::Answer(said),
+        dot: Dot::Impostor(impostor, answers::lie()),
+    })?;
+    branch.ask(2);
+    branch.restart_product()?;
+    branch.ask(1);
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! The attack matrix: every attack is a test, and the attacks of a group share a lab.
+//!
+//! The first test that wants a group plays it; the others of the same run read what came of theirs. The labs of
+//! different groups are played at the same time, as far as the test runner goes.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use zzdot_testnet::attack::{GROUPS, Report, table};
+
+/// What came of all attacks of a group, in this run.
+fn reports(group: &str) -> Vec<Report> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // One process for each test, or one for all of them.
+    let run = env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| process::id().to_string());
+    let path = folder.join(format!("attacks-{group}-{run}.jsonl"));
+    let turn = folder.join(format!("attacks-{group}.turn"));
+    let turn = File::create(turn).expect("the folder of the tests can be written to");
+    let _turn = Flock::lock(turn, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .expect("files can be locked");
+    if !path.exists() {
+        forget_older(folder, group);
+        let output = Command::new(env!("CARGO_BIN_EXE_zzdot-testnet"))
+            .args(["attack", group])
+            .output()
+            .expect("the binary of this package is built with its tests");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let mut kept = output.stdout;
+        // Every test of the group shows what the lab said, should it be missing from the reports.
+        kept.extend(format!("# {}\n", said.replace('\n', "\n# ")).bytes());
+        fs::write(&path, kept).expect("the folder of the tests can be written to");
+    }
+    let text = fs::read_to_string(&path).expect("it was written in this run");
+    let reports: Vec<_> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    assert!(!reports.is_empty(), "the lab of '{group}' failed:\n{text}");
+    reports
+}
+
+fn forget_older(folder: &Path, group: &str) {
+    let prefix = format!("attacks-{group}-");
+    let older = fs::read_dir(folder).into_iter().flatten().flatten();
+    let older: Vec<PathBuf> = older
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        })
+        .collect();
+    for path in older {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The attack that the test is named after ended as the threat model says.
+fn ended_well(test: &str) {
+    let group = GROUPS
+        .iter()
+        .find(|group| group.attacks.iter().any(|attack| attack.test == test))
+        .expect("a test is named after an attack");
+    let report = reports(group.name)
+        .into_iter()
+        .find(|report| report.test == test)
+        .expect("the lab reports every attack of its group");
+    println!("{report:#?}");
+    assert_eq!(report.failure, None);
+}
+
+/// This file has a test for each.
+#[test]
+fn every_attack_is_a_test() {
+    let own = include_str!("attacks.rs");
+    for attack in GROUPS.iter().flat_map(|group| group.attacks) {
+        let test = format!(
+            "fn {name}() {{\n    ended_well(\"{name}\");",
+            name = attack.test
+        );
+        assert!(own.contains(&test), "no test for {}", attack.test);
+    }
+}
+
+#[test]
+fn dropping_the_port_of_tls_wins_no_question() {
+    ended_well("dropping_the_port_of_tls_wins_no_question");
+}
+
+#[test]
+fn an_unreachable_port_of_tls_wins_no_question() {
+    ended_well("an_unreachable_port_of_tls_wins_no_question");
+}
+
+#[test]
+fn resetting_the_port_of_tls_wins_no_question() {
+    ended_well("resetting_the_port_of_tls_wins_no_question");
+}
+
+#[test]
+fn silence_on_the_port_of_tls_wins_no_question() {
+    ended_well("silence_on_the_port_of_tls_wins_no_question");
+}
+
+#[test]
+fn cleartext_on_the_port_of_tls_wins_no_question() {
+    ended_well("cleartext_on_the_port_of_tls_wins_no_question");
+}
+
+#[test]
+fn another_key_under_the_same_name_wins_no_question() {
+    ended_well("another_key_under_the_same_name_wins_no_question");
+}
+
+#[test]
+fn failures_in_clear_do_not_talk_a_client_out_of_tls() {
+    ended_well("failures_in_clear_do_not_talk_a_client_out_of_tls");
+}
+
+#[test]
+fn refusals_in_clear_do_not_talk_a_client_out_of_tls() {
+    ended_well("refusals_in_clear_do_not_talk_a_client_out_of_tls");
+}
+
+#[test]
+fn endless_truncation_does_not_talk_a_client_out_of_tls() {
+    ended_well("endless_truncation_does_not_talk_a_client_out_of_tls");
+}
+
+#[test]
+fn stripped_signatures_do_not_talk_a_client_out_of_tls() {
+    ended_well("stripped_signatures_do_not_talk_a_client_out_of_tls");
+}
+
+#[test]
+fn tls_that_is_cut_again_and_again_changes_no_answer() {
+    ended_well("tls_that_is_cut_again_and_again_changes_no_answer");
+}
+
+#[test]
+fn tls_with_turned_bits_wins_no_question_and_changes_no_answer() {
+    ended_well("tls_with_turned_bits_wins_no_question_and_changes_no_answer");
+}
+
+#[test]
+fn relaying_the_genuine_zones_before_another_key_wins_no_question() {
+    ended_well("relaying_the_genuine_zones_before_another_key_wins_no_question");
+}
+
+#[test]
+fn replaying_older_zones_wins_no_question() {
+    ended_well("replaying_older_zones_wins_no_question");
+}
+
+#[test]
+fn another_identity_in_its_place_wins_no_question() {
+    ended_well("another_identity_in_its_place_wins_no_question");
+}
+
+#[test]
+fn a_tlsa_record_for_another_key_wins_no_question() {
+    ended_well("a_tlsa_record_for_another_key_wins_no_question");
+}
+
+#[test]
+fn zones_without_their_tlsa_record_win_no_question() {
+    ended_well("zones_without_their_tlsa_record_win_no_question");
+}
+
+#[test]
+fn an_attacker_at_the_first_meeting_is_believed_and_found_out_when_it_is_gone() {
+    ended_well("an_attacker_at_the_first_meeting_is_believed_and_found_out_when_it_is_gone");
+}
+
+#[test]
+fn zones_that_expired_are_not_met() {
+    ended_well("zones_that_expired_are_not_met");
+}
+
+#[test]
+fn zones_of_the_future_are_not_met() {
+    ended_well("zones_of_the_future_are_not_met");
+}
+
+#[test]
+fn relayed_zones_at_a_first_meeting_win_no_question() {
+    ended_well("relayed_zones_at_a_first_meeting_win_no_question");
+}
+
+#[test]
+fn at_1970_nothing_is_met() {
+    ended_well("at_1970_nothing_is_met");
+}
+
+#[test]
+fn at_2100_nothing_is_met() {
+    ended_well("at_2100_nothing_is_met");
+}
+
+#[test]
+fn the_threat_model_tells_what_came_of_the_attacks() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-model.md");
+    let page = fs::read_to_string(page).expect("the threat model is there");
+    let missing: Vec<_> = table(GROUPS)
+        .lines()
+        .filter(|line| !page.lines().any(|written| written == *line))
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/threat-model.md lacks these lines (all of them: zzdot-testnet attack table):\n{}",
+        missing.join("\n")
+    );
+}
