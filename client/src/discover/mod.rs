@@ -4,8 +4,10 @@
 //! and the verdict come out. It reads no clock and opens no socket.
 
 mod action;
+mod advice;
 mod evidence;
 mod examination;
+mod explanation;
 mod ledger;
 mod meeting;
 mod refusal;
@@ -17,6 +19,7 @@ mod walk;
 
 pub use action::{Action, Ask, AskId, Connect, ConnectId, Step, TlsFailure};
 pub use examination::MAX_TLSA;
+pub use explanation::Explanation;
 pub use refusal::Refusal;
 pub use search::MAX_FALLBACKS;
 pub use service::{DOT_PORT, MAX_ADDRESSES};

@@ -11,7 +11,7 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::tlsa::TlsaMismatch;
 use super::verdict::LegacyReason;
-use crate::validate::{Bogus, BogusReason};
+use crate::validate::Bogus;
 
 /// A named reason for not using a resolver. Each has a cause for people, a cure, and the extended
 /// error (RFC 8914) that applications see.
@@ -115,6 +115,28 @@ pub enum Refusal {
         /// What was tried, and how it failed.
         missed: Vec<String>,
     },
+    /// The keys shown are signed by none but keys that were revoked.
+    RevokedKeyReturned {
+        /// The resolver.
+        name: ResolverName,
+        /// Tags of the revoked keys that signed.
+        key_tags: Vec<u16>,
+    },
+    /// Only resolvers that somebody vouched for are used, and this is none of them.
+    NotEnrolled {
+        /// The resolver that answers.
+        name: ResolverName,
+    },
+    /// A person has to decide about this resolver first.
+    NotApproved {
+        /// The resolver that answers.
+        name: ResolverName,
+    },
+    /// The network lets nobody through who did not log in.
+    CaptivePortal {
+        /// Where to log in, as far as that is known.
+        portal: Option<String>,
+    },
 }
 
 impl Refusal {
@@ -138,6 +160,10 @@ impl Refusal {
             Self::Downgraded { .. } => "downgraded",
             Self::Legacy { .. } => "legacy",
             Self::NotEncrypted { .. } => "not-encrypted",
+            Self::RevokedKeyReturned { .. } => "revoked-key-returned",
+            Self::NotEnrolled { .. } => "not-enrolled",
+            Self::NotApproved { .. } => "not-approved",
+            Self::CaptivePortal { .. } => "captive-portal",
         }
     }
 
@@ -195,98 +221,23 @@ impl Refusal {
                 "the resolver is not upgraded ({reason}) and offers nothing else that is private enough: {}",
                 listed(missed, "nothing was tried")
             ),
-        }
-    }
-
-    /// What to do about it, in a sentence without a full stop.
-    #[must_use]
-    pub fn cure(&self) -> String {
-        match self {
-            Self::Bogus(bogus) => match bogus.reason {
-                BogusReason::SignatureExpired | BogusReason::SignatureNotYetValid => {
-                    "check the clocks of this computer and of the resolver; a resolver that runs \
-                     signs its zones anew every day"
-                        .to_owned()
-                }
-                _ => "something between here and the resolver changes answers, or the resolver's \
-                      zones are broken: run `zzdot check` there, and ask from another network"
-                    .to_owned(),
-            },
-            Self::MalformedAnswer { .. } => {
-                "something between here and the resolver spoils answers: ask from another network"
-                    .to_owned()
-            }
-            Self::NoResolverName { .. }
-            | Self::RecordMissing { .. }
-            | Self::NoUsableTlsa { .. } => {
-                "the resolver's zones are not complete: run `zzdot check` there".to_owned()
-            }
-            Self::CertificateMismatch { .. } => {
-                "somebody may be in the middle; if the resolver's certificate was just replaced, \
-                 wait for its TLSA record to follow"
-                    .to_owned()
-            }
-            Self::NoAnswerOnDotPort { .. } => {
-                "see that the resolver runs and that no firewall is between".to_owned()
-            }
-            Self::HandshakeFailed { .. } => {
-                "see whether something else listens on that port; on a guest network, log in first"
-                    .to_owned()
-            }
-            Self::AnchorChanged { name, .. } => format!(
-                "if the resolver was set up anew, compare its anchor (`zzdot identity` there) and \
-                 run `zzdot-client resolvers forget {name}`; otherwise do not trust this network"
+            Self::RevokedKeyReturned { name, key_tags } => format!(
+                "the keys of {name} are signed by none but revoked keys: {}",
+                listed(key_tags, "none")
             ),
-            Self::NameChanged { remembered, .. } => format!(
-                "if the resolver was replaced, run `zzdot-client resolvers forget {remembered}`; \
-                 otherwise do not trust this network"
-            ),
-            Self::RolledBack { .. } => {
-                "if the resolver was restored from a backup, let it sign its zones anew; otherwise \
-                 somebody shows old answers: do not trust this network"
-                    .to_owned()
+            Self::NotEnrolled { name } => {
+                format!("nobody vouched for {name}, and only resolvers that were enrolled are used")
             }
-            Self::IdentityRevoked { .. } => "set the resolver up with a new identity".to_owned(),
-            Self::ClockBelowFloor { .. } => "set the clock".to_owned(),
-            Self::Downgraded { name, .. } => format!(
-                "see that the resolver runs; if it was removed on purpose, run `zzdot-client \
-                 resolvers forget {name}`"
-            ),
-            Self::Legacy { .. } => {
-                "install zzdot on the resolver, or set `legacy = \"plain\"`".to_owned()
+            Self::NotApproved { name } => format!("{name} waits for your decision"),
+            Self::CaptivePortal {
+                portal: Some(portal),
+            } => {
+                format!("this network wants you to log in first, at {portal}")
             }
-            Self::NotEncrypted { .. } => {
-                "install zzdot on the resolver, or let `legacy` go further down in the configuration".to_owned()
+            Self::CaptivePortal { portal: None } => {
+                "this network wants you to log in first".to_owned()
             }
         }
-    }
-
-    /// Info-code and text of the extended error (RFC 8914) that goes with SERVFAIL.
-    #[must_use]
-    pub fn ede(&self) -> (u16, String) {
-        let code = match self {
-            Self::Bogus(bogus) => bogus.reason.extended_error(),
-            // DNSSEC Bogus
-            Self::AnchorChanged { .. }
-            | Self::NameChanged { .. }
-            | Self::RolledBack { .. }
-            | Self::RecordMissing { .. }
-            | Self::NoUsableTlsa { .. } => 6,
-            // Network Error
-            Self::NoAnswerOnDotPort { .. }
-            | Self::HandshakeFailed { .. }
-            | Self::MalformedAnswer { .. } => 23,
-            // Prohibited
-            Self::IdentityRevoked { .. }
-            | Self::Legacy { .. }
-            | Self::NotEncrypted { .. }
-            | Self::Downgraded { .. } => 18,
-            // Other
-            Self::NoResolverName { .. }
-            | Self::CertificateMismatch { .. }
-            | Self::ClockBelowFloor { .. } => 0,
-        };
-        (code, format!("{}: {}", self.name(), self.cause()))
     }
 }
 

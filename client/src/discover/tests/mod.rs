@@ -3,6 +3,7 @@
 mod lab;
 mod memory;
 mod peers;
+mod refusals;
 mod spoilt;
 
 use std::net::{IpAddr, SocketAddr};
