@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::MacAddress;
 
@@ -73,6 +73,14 @@ pub(super) fn is_factory_prefix(prefix: Ipv4Net) -> bool {
         ([10, 0, 0, 0], 8) | ([192, 168, 0, 0], 16) | ([10, 0, 1 | 2, 0], 24)
     );
     whole_ranges || prefix.addr().is_link_local() || FACTORY_PREFIXES.contains(&asked)
+}
+
+/// Whether it is a unique local prefix without the random bits that make it unique (RFC 4193 §3.2): fd00::/64 and its
+/// like.
+pub(super) fn is_made_up(prefix: Ipv6Net) -> bool {
+    let [_, global_id @ .., _, _, _, _, _, _, _, _, _, _] = prefix.addr().octets();
+    let zeros = global_id.iter().filter(|octet| **octet == 0).count();
+    prefix.addr().is_unique_local() && zeros >= 3
 }
 
 const FACTORY_DOMAINS: [&str; 22] = [
@@ -238,6 +246,18 @@ mod tests {
                 factory,
                 "{prefix}"
             );
+        }
+    }
+
+    #[test]
+    fn unique_local_prefixes_without_random_bits_are_told_from_those_with() {
+        for (prefix, made_up) in [
+            ("fd00::/64", true),
+            ("fd00:77::/64", true),
+            ("fd12:3456:789a:1::/64", false),
+            ("2001:db8::/64", false),
+        ] {
+            assert_eq!(is_made_up(prefix.parse().unwrap()), made_up, "{prefix}");
         }
     }
 

@@ -6,12 +6,15 @@
 
 mod common;
 mod link;
+pub mod netlink;
+mod observer;
 mod score;
 mod signals;
 
 use crate::place::NetworkId;
 
 pub use link::{Gateway, LinkView, MacAddress, Medium, ParseMacError, Security};
+pub use observer::{Given, Observer, Sight, Wireless};
 pub use score::{EXPECT, SUSPECT, Sighting, recognise};
 pub use signals::{Fingerprint, NotAFingerprint, SignalKind, Signals, fingerprint};
 

@@ -309,6 +309,7 @@ fn of_mac(mac: MacAddress) -> Evidence {
 
 fn of_prefix(prefix: IpNet) -> Evidence {
     match prefix {
+        IpNet::V6(prefix) if common::is_made_up(prefix) => Evidence::ChosenPrefix,
         IpNet::V6(_) => Evidence::RandomPrefix,
         IpNet::V4(prefix) if common::is_factory_prefix(prefix) => Evidence::FactoryPrefix,
         IpNet::V4(prefix) if is_private(prefix.addr().into()) => Evidence::ChosenPrefix,
