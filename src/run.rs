@@ -47,8 +47,9 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
     say_hello(&appliance);
     let shared: Shared = Arc::new(Mutex::new(Some(appliance)));
     let answering = shared.clone();
+    // The socket's mode says who may ask.
     let control =
-        tokio::spawn(control.serve(move |request| control::handle(answering.clone(), request)));
+        tokio::spawn(control.serve(move |request, _| control::handle(answering.clone(), request)));
     notify(&[NotifyState::Ready]);
     watch(&options, &passed_in, &shared, &mut signals).await;
     notify(&[NotifyState::Stopping]);

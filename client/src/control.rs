@@ -4,6 +4,8 @@
 //! is `{"ok": VALUE}` or `{"error": {"message": TEXT, "hint": TEXT or null}}`. The socket's mode and
 //! the folder that it lies in decide who may ask.
 
+mod crowd;
+
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -17,6 +19,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use crowd::{Crowd, Presence};
+
+pub use crowd::CONTROL_CONNECTIONS_PER_USER;
 
 /// Connections served at a time; more wait in the socket's backlog.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
@@ -55,6 +61,23 @@ impl Request {
     /// The text argument of this name, if there is one.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.arguments.get(name)?.as_str()
+    }
+}
+
+/// Who is at the other end of the socket: the kernel's word, as of when the connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub uid: u32,
+    /// The process; none where the kernel does not tell, as across namespaces.
+    pub pid: Option<i32>,
+}
+
+impl Caller {
+    /// Whether it is root, or the user `own` that the daemon runs as.
+    #[must_use]
+    pub fn is_privileged(self, own: u32) -> bool {
+        self.uid == 0 || self.uid == own
     }
 }
 
@@ -205,11 +228,12 @@ impl ControlServer {
     /// Serves until dropped. A connection may ask one thing after another.
     pub async fn serve<H, F>(self, handler: H)
     where
-        H: Fn(Request) -> F + Send + Sync + 'static,
+        H: Fn(Request, Caller) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Value, Rejection>> + Send + 'static,
     {
         let handler = Arc::new(handler);
         let permits = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
+        let crowd = Arc::new(Crowd::default());
         loop {
             let permit = Arc::clone(&permits)
                 .acquire_owned()
@@ -217,10 +241,13 @@ impl ControlServer {
                 .expect("the semaphore is never closed");
             match self.listener.accept().await {
                 Ok((stream, _)) => {
+                    let Some(presence) = admit(&crowd, &stream) else {
+                        continue;
+                    };
                     let handler = Arc::clone(&handler);
                     tokio::spawn(async move {
                         let _permit = permit;
-                        if let Err(error) = converse(stream, &*handler).await {
+                        if let Err(error) = converse(stream, presence.caller, &*handler).await {
                             tracing::debug!(%error, "control connection ended early");
                         }
                     });
@@ -243,9 +270,21 @@ impl Drop for ControlServer {
     }
 }
 
-async fn converse<H, F>(stream: UnixStream, handler: &H) -> io::Result<()>
+/// None where the kernel does not say who it is, or this user is here often enough.
+fn admit(crowd: &Arc<Crowd>, stream: &UnixStream) -> Option<Presence> {
+    let cred = stream.peer_cred().ok()?;
+    let (uid, pid) = (cred.uid(), cred.pid());
+    let own = nix::unistd::geteuid().as_raw();
+    let presence = crowd.enter(Caller { uid, pid }, own);
+    if presence.is_none() {
+        tracing::debug!(uid, "too many control connections of one user");
+    }
+    presence
+}
+
+async fn converse<H, F>(stream: UnixStream, caller: Caller, handler: &H) -> io::Result<()>
 where
-    H: Fn(Request) -> F,
+    H: Fn(Request, Caller) -> F,
     F: Future<Output = Result<Value, Rejection>>,
 {
     let (read, mut write) = stream.into_split();
@@ -264,7 +303,9 @@ where
             )))
         } else {
             match serde_json::from_slice(&line) {
-                Ok(request) => handler(request).await.map_or_else(Reply::Error, Reply::Ok),
+                Ok(request) => handler(request, caller)
+                    .await
+                    .map_or_else(Reply::Error, Reply::Ok),
                 Err(error) => Reply::Error(Rejection::new(format!("not a request: {error}"))),
             }
         };
@@ -281,6 +322,15 @@ where
 
 /// Asks the daemon behind `path` one thing.
 pub async fn call(path: &Path, request: &Request) -> Result<Value, ControlError> {
+    call_patiently(path, request, CONTROL_IDLE).await
+}
+
+/// The same, where the daemon may need this long: somebody has to type a password, say.
+pub async fn call_patiently(
+    path: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Value, ControlError> {
     let broken = |source: io::Error| ControlError::Broken {
         path: path.to_owned(),
         source,
@@ -306,7 +356,7 @@ pub async fn call(path: &Path, request: &Request) -> Result<Value, ControlError>
     stream.write_all(&bytes).await.map_err(broken)?;
     let mut line = Vec::new();
     let mut limited = BufReader::new(stream.take(CONTROL_REPLY_BYTES_MAX));
-    timeout(CONTROL_IDLE, limited.read_until(b'\n', &mut line))
+    timeout(patience, limited.read_until(b'\n', &mut line))
         .await
         .map_err(|_| ControlError::Silent {
             path: path.to_owned(),
@@ -328,8 +378,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    async fn echo(request: Request) -> Result<Value, Rejection> {
+    async fn echo(request: Request, caller: Caller) -> Result<Value, Rejection> {
         match request.command.as_str() {
+            "whoami" => Ok(json!({ "uid": caller.uid, "pid": caller.pid })),
             "echo" => Ok(Value::Object(request.arguments)),
             _ => Err(Rejection::unknown_command(&request)),
         }
@@ -378,6 +429,19 @@ mod tests {
         let error = lines.next_line().await.unwrap().unwrap();
         assert!(error.contains("at most"), "{error}");
         assert_eq!(lines.next_line().await.unwrap(), None);
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_who_is_calling() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let server = ControlServer::bind(&path, 0o600).await.unwrap();
+        let serving = tokio::spawn(server.serve(echo));
+        let request = Request::new("whoami").with("uid", 4711);
+        let reply = call(&path, &request).await.unwrap();
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(reply, json!({"uid": own, "pid": std::process::id()}));
         serving.abort();
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use zzdot_zonegen::name::ResolverName;
 
-use crate::control::{Rejection, Request};
+use crate::authority::{Needs, authorise};
+use crate::control::{Caller, Rejection, Request};
 use crate::store::{Store, StoreError};
 use crate::upstream::describe_all;
 
@@ -22,11 +23,25 @@ pub trait Household: Send + Sync {
     fn forget(&self, name: &ResolverName) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// Does what is asked.
+/// What has to be shown for a command, and what people are told that it does.
+fn needs(request: &Request) -> (Needs, &'static str) {
+    match request.command.as_str() {
+        "forget" => (Needs::Authority, "forget a resolver"),
+        _ => (Needs::Nothing, ""),
+    }
+}
+
+/// Does what is asked, if `caller` may ask for it.
 ///
 /// # Errors
 /// What the person who asked is told instead.
-pub async fn obey(household: &impl Household, request: &Request) -> Result<Value, Rejection> {
+pub async fn obey(
+    household: &impl Household,
+    request: &Request,
+    caller: Caller,
+) -> Result<Value, Rejection> {
+    let (needs, what) = needs(request);
+    authorise(needs, caller, what).await?;
     match request.command.as_str() {
         "status" => Ok(household.status()),
         "resolvers" => Ok(match household.store() {

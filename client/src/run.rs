@@ -22,8 +22,9 @@ use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
 use crate::upstream::Upstream;
 
-/// Who may use the control socket: the daemon's user.
-const CONTROL_MODE: u32 = 0o600;
+/// Everybody may ask how things stand; who may change them is decided for each order. A folder that is
+/// its owner's alone keeps others away from the socket in it.
+const CONTROL_MODE: u32 = 0o666;
 
 /// Runs until it is told to stop. `load` reads the configuration again, on SIGHUP.
 ///
@@ -66,9 +67,9 @@ pub async fn run(
     .map_err(system_failure)?;
     let controlling = tokio::spawn({
         let daemon = Arc::clone(&daemon);
-        control.serve(move |request| {
+        control.serve(move |request, caller| {
             let daemon = Arc::clone(&daemon);
-            async move { obey(&*daemon, &request).await }
+            async move { obey(&*daemon, &request, caller).await }
         })
     });
     tracing::info!(listen = ?stub.addresses(), control = %control_path.display(), "ready");
