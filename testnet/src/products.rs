@@ -166,10 +166,30 @@ impl Client<'_> {
     /// # Errors
     /// It does not.
     pub fn start(&self) -> Result<Process, ProductsError> {
+        self.start_by(self.daemon()?)
+    }
+
+    /// The same on a system whose only certification authority is this one, in PEM.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_trusting(&self, authority: &Path) -> Result<Process, ProductsError> {
+        let mut command = self.daemon()?;
+        command
+            .env("SSL_CERT_FILE", authority)
+            .env_remove("SSL_CERT_DIR");
+        self.start_by(command)
+    }
+
+    fn daemon(&self) -> Result<Command, ProductsError> {
         let mut command = self
             .host
             .command(&find("zzdot-client")?.to_string_lossy())?;
         command.args(["run", "--config"]).arg(self.write_config()?);
+        Ok(command)
+    }
+
+    fn start_by(&self, command: Command) -> Result<Process, ProductsError> {
         let mut process = self.host.start("zzdot-client", command)?;
         serving(self.host, &mut process, &Self::addresses())?;
         Ok(process)

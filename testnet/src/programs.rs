@@ -11,6 +11,7 @@ use thiserror::Error;
 /// Program and Debian package; everything that any story starts.
 const PACKAGED: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("dnsdist", "dnsdist"),
     ("dnsmasq", "dnsmasq-base"),
     ("faketime", "faketime"),
     ("getent", "libc-bin"),

@@ -16,3 +16,8 @@ fn a_moved_clock_is_refused_by_name() {
 fn a_server_that_is_not_upgraded_is_treated_as_the_policy_says() {
     common::play("legacy-client-policy");
 }
+
+#[test]
+fn the_best_that_a_server_of_today_offers_is_taken_and_nothing_below_what_is_allowed() {
+    common::play("ladder");
+}

@@ -3,6 +3,7 @@
 mod behind_router;
 mod checks;
 mod clock;
+mod ladder;
 mod legacy;
 mod policy;
 mod scene;
@@ -93,6 +94,7 @@ pub const STORIES: &[Story] = &[
     upgrade::EXPORTED_UNBOUND,
     behind_router::BEHIND_LEGACY_ROUTER,
     policy::LEGACY_CLIENT_POLICY,
+    ladder::LADDER,
     strict::STRICT,
     clock::MOVED_CLOCK,
     slow_line::SLOW_LINE,
