@@ -17,7 +17,7 @@ use zzdot_client::{
     config::LegacyPolicy,
     discover::{Discovered, LegacyReason, Refusal, Verdict},
     dot::{ConnectError, ConnectStage, DotError},
-    session::{Policy, Route, Session},
+    session::{Acquaintance, Lesson, Policy, Route, Session},
 };
 use zzdot_fuzz::{ADDRESS, Appliance, honest_walk, now};
 
@@ -92,22 +92,27 @@ fuzz_target!(|history: Vec<Event>| {
             Event::BeginWalk => drop(session.begin_walk()),
             Event::Upgraded { other, stored } => {
                 let verdict = Verdict::Upgraded(Box::new(FOUND[usize::from(other)].clone()));
-                if let Some(identity) = session.end_walk(time, verdict, None) {
+                let lesson = session.end_walk(time, verdict, Acquaintance::default());
+                if let Lesson::Remember(identity) = lesson {
                     let outcome = if stored { Ok(()) } else { Err("disk full".to_owned()) };
-                    session.learn(time, clock, identity, outcome);
+                    session.learn(time, clock, *identity, outcome);
                     learned = true;
                 }
             }
             Event::Legacy(lasting) => {
                 let reason =
                     if lasting { LegacyReason::NoSuchZone } else { LegacyReason::ServerFailure };
-                let _ = session.end_walk(time, Verdict::Legacy { reason }, None);
+                let verdict = Verdict::Legacy { reason };
+                let _ = session.end_walk(time, verdict, Acquaintance::default());
             }
             Event::Refused => {
                 let refusal = Refusal::ClockBelowFloor { clock, floor: now() };
-                let _ = session.end_walk(time, Verdict::Refused { refusal }, None);
+                let verdict = Verdict::Refused { refusal };
+                let _ = session.end_walk(time, verdict, Acquaintance::default());
             }
-            Event::NoAnswer => drop(session.end_walk(time, Verdict::NoAnswer, None)),
+            Event::NoAnswer => {
+                let _ = session.end_walk(time, Verdict::NoAnswer, Acquaintance::default());
+            }
             Event::AbandonWalk(failure) => session.abandon_walk(time, &error(failure)),
             Event::TlsFailed(failure) => drop(session.on_tls_failure(time, &error(failure))),
             Event::TlsConnected => session.on_tls_connected(),

@@ -245,6 +245,31 @@ impl DotPool {
         }
     }
 
+    /// Gives up the connection there is, most likely dead, and makes another; the questions that are under way on the
+    /// old one are asked again on the new one where the old one stays silent.
+    ///
+    /// # Errors
+    /// As [`DotPool::connect`].
+    pub async fn renew(&self, deadline: Instant) -> Result<(), DotError> {
+        {
+            let mut state = self.inner.lock();
+            state.current = None;
+            state.failing_since = None;
+            state.backoff.reset();
+            // It was just noticed.
+            state.sleep.slept(now(), SystemTime::now());
+        }
+        self.connect(deadline).await
+    }
+
+    /// Whether there is a connection: whoever is at the other end gave the proof of this pool.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let state = self.inner.lock();
+        let current = state.current.as_ref();
+        current.is_some_and(|current| current.is_open())
+    }
+
     /// Why there is no connection; none while there is one, or while nothing speaks against one.
     #[must_use]
     pub fn failure(&self) -> Option<DotError> {

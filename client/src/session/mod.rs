@@ -19,18 +19,22 @@
 //! Whoever was told a reason lately is told it again at once, while somebody looks behind it.
 
 mod failure;
+mod lesson;
+mod policy;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use zzdot_zonegen::clock::UnixTime;
 
-use crate::config::{FirstUse, LegacyPolicy};
-use crate::discover::{LegacyReason, Refusal, Verdict};
+use crate::config::LegacyPolicy;
+use crate::discover::{LegacyReason, Refusal};
 use crate::dot::DotError;
 use crate::trust::{KnownIdentity, TrustState};
 
 pub use failure::{Failure, failure_of};
+pub use lesson::{Acquaintance, Lesson};
+pub use policy::Policy;
 
 use failure::is_about_connection;
 
@@ -52,24 +56,6 @@ const MOVED_AFTER: Duration = Duration::from_secs(60);
 const FAILING_GAP: Duration = Duration::from_secs(150);
 /// How often it is looked then where it is.
 const MOVED_PAUSE: Duration = Duration::from_secs(60);
-
-/// What the configuration says about strangers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// What to do with a server that is not upgraded.
-    pub legacy: LegacyPolicy,
-    /// What to do with an upgraded one that nobody knows.
-    pub first_use: FirstUse,
-}
-
-impl From<LegacyPolicy> for Policy {
-    fn from(legacy: LegacyPolicy) -> Self {
-        Self {
-            legacy,
-            first_use: FirstUse::default(),
-        }
-    }
-}
 
 /// What may be done with a question now.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,6 +198,38 @@ impl Session {
         }
     }
 
+    /// A person decided, or another session learned: this is what the store expects here from now on. What it could not
+    /// take is not forgotten for that.
+    pub fn rebind(&mut self, expected: Option<KnownIdentity>) {
+        match (expected, &mut self.state) {
+            (Some(expected), State::Strict { identity, .. }) if identity.name == expected.name => {
+                **identity = expected;
+            }
+            (Some(expected), _) => {
+                self.forget();
+                self.bind(expected);
+            }
+            (None, State::Strict { .. }) if self.unremembered.is_some() => {}
+            (None, State::Legacy { .. } | State::NoAnswer { .. }) => {}
+            (None, _) => self.forget(),
+        }
+    }
+
+    /// The computer slept: what failed before says nothing any more, and what was found out may have changed.
+    pub fn on_resume(&mut self, now: Instant) {
+        self.failing_since = None;
+        self.failed_at = None;
+        self.walk_ended = None;
+        self.judged = None;
+        self.refresh_at = self.refresh_at.min(now + REFRESH_RETRY);
+        if let State::Legacy { until, .. }
+        | State::Refused { until, .. }
+        | State::NoAnswer { until } = &mut self.state
+        {
+            *until = now;
+        }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -241,6 +259,9 @@ impl Session {
             State::Strict { identity, .. } if identity.state == TrustState::Revoked => {
                 let name = identity.name.clone();
                 Route::Fail(Failure::Refused(Refusal::IdentityRevoked { name }))
+            }
+            State::Strict { identity, .. } if self.policy.lacks_vouching(identity) => {
+                Route::Fail(Failure::Refused(self.waits_for_a_person(identity)))
             }
             State::Strict { identity, fault } => {
                 // Without a living signature the key may be one that was given up long ago.
@@ -330,122 +351,10 @@ impl Session {
         }
     }
 
-    /// A walk ends before it begins: it would have to go in cleartext, and may not.
-    pub fn abandon_walk(&mut self, now: Instant, error: &DotError) {
-        self.walking = false;
-        if std::mem::take(&mut self.outdated_walk) {
-            return;
-        }
-        self.judged = Some(now);
-        self.walk_ended = Some(now);
-        self.refresh_at = now + REFRESH_RETRY;
-        if let Failure::Refused(refusal) = failure_of(error) {
-            self.note_failure(now);
-            self.refuse(now, refusal);
-        }
-    }
-
-    /// Takes the verdict of a walk. `remembered` is the identity of the name that it found, when
-    /// that is known from another server's address. Gives back what is to be remembered: until
-    /// [`Session::learn`] says that it is, nothing changes.
-    pub fn end_walk(
-        &mut self,
-        now: Instant,
-        verdict: Verdict,
-        remembered: Option<KnownIdentity>,
-    ) -> Option<KnownIdentity> {
-        self.walking = false;
-        if std::mem::take(&mut self.outdated_walk) {
-            return None;
-        }
-        self.judged = Some(now);
-        self.walk_ended = Some(now);
-        self.refresh_at = now + REFRESH_RETRY;
-        match verdict {
-            Verdict::Upgraded(discovered) => {
-                let before = self.identity().cloned().or(remembered);
-                let renewed = match before {
-                    None => Ok(KnownIdentity::first_met(&discovered)),
-                    Some(before) => before.met_again(&discovered),
-                };
-                match renewed {
-                    Ok(identity) => {
-                        self.walking = true;
-                        Some(identity)
-                    }
-                    Err(refusal) => self.refuse(now, *refusal),
-                }
-            }
-            Verdict::Refused { refusal } => self.refuse(now, refusal),
-            Verdict::Legacy { reason } => match &self.state {
-                State::Strict { identity, .. } => {
-                    let name = identity.name.clone();
-                    self.refuse(now, Refusal::Downgraded { name, reason })
-                }
-                _ => {
-                    let until = now + reason.remembered_for();
-                    self.state = State::Legacy { reason, until };
-                    None
-                }
-            },
-            Verdict::NoAnswer => {
-                if let State::Strict { fault, .. } = &mut self.state {
-                    *fault = None;
-                } else {
-                    let until = now + NO_ANSWER_FOR;
-                    self.state = State::NoAnswer { until };
-                }
-                None
-            }
-        }
-    }
-
-    /// `identity` is what the walk found, and the store has taken it or cannot. Where it cannot,
-    /// the latch holds as long as the process does; that is told, and tried again soon.
-    pub fn learn(
-        &mut self,
-        now: Instant,
-        clock: UnixTime,
-        identity: KnownIdentity,
-        outcome: Result<(), String>,
-    ) {
-        self.walking = false;
-        if self.failing_since.is_none() {
-            // TLS was proven just now: if it fails next, things have changed.
-            self.walk_ended = None;
-        }
-        let lasts = identity.signatures_expire.0.saturating_sub(clock.0);
-        // Half-way to expiry, so that one failure more or less does not matter.
-        let refresh = REFRESH.min(Duration::from_secs(lasts / 2));
-        self.refresh_at = now + refresh.max(REFRESH_RETRY);
-        self.state = State::Strict {
-            identity: Box::new(identity),
-            fault: None,
-        };
-        self.judged = None;
-        self.unremembered = outcome.err();
-        if self.unremembered.is_some() {
-            self.refresh_at = self.refresh_at.min(now + REFRESH_RETRY);
-        }
-    }
-
     /// Why a restart would not know what is known now.
     #[must_use]
     pub fn unremembered(&self) -> Option<&str> {
         self.unremembered.as_deref()
-    }
-
-    fn refuse(&mut self, now: Instant, refusal: Refusal) -> Option<KnownIdentity> {
-        match &mut self.state {
-            State::Strict { fault, .. } => *fault = Some(refusal),
-            state => {
-                *state = State::Refused {
-                    refusal,
-                    until: now + REFUSED_FOR,
-                };
-            }
-        }
-        None
     }
 
     /// TLS with the resolver failed.

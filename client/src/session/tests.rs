@@ -6,6 +6,7 @@ use zzdot_zonegen::zone::ServerType;
 
 use super::*;
 use crate::discover::Discovered;
+use crate::discover::Verdict;
 use crate::dot::{ConnectError, ConnectStage, Ended};
 use crate::trust::{KeySet, TrustState, ZoneVersion, ZoneVersions};
 
@@ -112,11 +113,22 @@ impl Lab {
     }
 
     fn end_walk(&mut self, verdict: Verdict, stored: Result<(), String>) -> Option<KnownIdentity> {
-        let learned = self.session.end_walk(self.now, verdict, None);
-        if let Some(identity) = learned.clone() {
-            self.session.learn(self.now, CLOCK, identity, stored);
+        match self.end(verdict, None) {
+            Lesson::Remember(identity) => {
+                let learned = (*identity).clone();
+                self.session.learn(self.now, CLOCK, *identity, stored);
+                Some(learned)
+            }
+            _ => None,
         }
-        learned
+    }
+
+    fn end(&mut self, verdict: Verdict, known: Option<KnownIdentity>) -> Lesson {
+        let acquaintance = Acquaintance {
+            known,
+            enrolled: None,
+        };
+        self.session.end_walk(self.now, verdict, acquaintance)
     }
 
     fn route(&self) -> Route {
@@ -213,8 +225,7 @@ fn the_anchor_of_a_name_known_from_elsewhere_counts() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
     lab.session.begin_walk().unwrap();
     let known = KnownIdentity::first_met(&discovered(2));
-    let change = lab.session.end_walk(lab.now, upgraded(), Some(known));
-    assert_eq!(change, None);
+    assert_eq!(lab.end(upgraded(), Some(known)), Lesson::Nothing);
     match lab.session.state() {
         State::Refused { refusal, .. } => assert_eq!(refusal.name(), "anchor-changed"),
         other => panic!("{other:?}"),
@@ -227,7 +238,7 @@ fn expired_signatures_are_renewed_before_the_key_is_used() {
     let late = UnixTime(CLOCK.0 + WEEK + 1);
     assert_eq!(lab.session.route(lab.now, late), Route::AfterWalk);
     lab.session.begin_walk().unwrap();
-    lab.session.end_walk(lab.now, Verdict::NoAnswer, None);
+    lab.end(Verdict::NoAnswer, None);
     assert!(matches!(lab.session.route(lab.now, late), Route::Fail(_)));
     lab.now += REWALK_PAUSE;
     assert!(matches!(
@@ -273,10 +284,12 @@ fn what_could_not_be_remembered_is_told_and_tried_again_soon() {
 fn no_question_is_answered_before_the_store_has_it() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
     lab.session.begin_walk().unwrap();
-    let identity = lab.session.end_walk(lab.now, upgraded(), None).unwrap();
+    let Lesson::Remember(identity) = lab.end(upgraded(), None) else {
+        panic!("it is to be remembered");
+    };
     assert_eq!(lab.route(), Route::AfterWalk);
     assert_eq!(lab.session.begin_walk(), None, "it is not over yet");
-    lab.session.learn(lab.now, CLOCK, identity, Ok(()));
+    lab.session.learn(lab.now, CLOCK, *identity, Ok(()));
     assert_eq!(lab.route(), Route::Encrypted);
 }
 
@@ -427,7 +440,7 @@ fn what_a_walk_finds_after_its_resolver_was_forgotten_counts_for_nothing() {
         let mut lab = Lab::strict();
         lab.session.begin_walk().unwrap();
         lab.session.forget();
-        assert_eq!(lab.session.end_walk(lab.now, verdict, None), None);
+        assert_eq!(lab.end(verdict, None), Lesson::Nothing);
         assert_eq!(lab.route(), Route::AfterWalk);
         assert_eq!(lab.session.begin_walk(), Some(None), "a first meeting");
     }

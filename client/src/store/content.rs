@@ -13,7 +13,7 @@ use zzdot_zonegen::name::ResolverName;
 use super::networks::KnownNetwork;
 use super::pending::Pending;
 use crate::place::{NetworkId, Place, Surroundings};
-use crate::trust::KnownIdentity;
+use crate::trust::{Enrolled, KnownIdentity, TrustState};
 
 /// The form of what is written. An earlier one is read and written anew; a later one is left alone.
 pub(super) const VERSION: u32 = 2;
@@ -30,6 +30,7 @@ pub(super) struct Content {
     pub(super) bindings: BTreeMap<SocketAddr, Binding>,
     pub(super) networks: BTreeMap<NetworkId, KnownNetwork>,
     pub(super) pending: BTreeMap<ResolverName, Pending>,
+    pub(super) enrolled: BTreeMap<ResolverName, Enrolled>,
 }
 
 /// A configured server, and the identity that is expected behind it ever since it was met there.
@@ -106,6 +107,7 @@ impl Content {
                 .pending
                 .iter()
                 .all(|(name, it)| *name == it.identity.name)
+            && self.enrolled.iter().all(|(name, it)| *name == it.name)
     }
 
     /// `identity` is expected from now on where it was met.
@@ -128,6 +130,19 @@ impl Content {
             endpoint,
         };
         self.bindings.insert(at, binding);
+    }
+
+    /// Remembers `identity` as it is now. What a person decided about it meanwhile stands, and so does a revocation.
+    pub(super) fn take_in(&mut self, mut identity: KnownIdentity) {
+        if let Some(held) = self.identities.get(&identity.name)
+            && (held.state == TrustState::Revoked
+                || (held.verification.is_some() && identity.verification.is_none()))
+            && identity.state != TrustState::Revoked
+        {
+            identity.state = held.state;
+            identity.verification = held.verification;
+        }
+        self.identities.insert(identity.name.clone(), identity);
     }
 
     /// Nobody is expected anywhere under `name` any more.

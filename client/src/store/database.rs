@@ -32,9 +32,10 @@ const IDENTITIES: &str = "identities";
 const BINDINGS: &str = "bindings";
 const NETWORKS: &str = "networks";
 const PENDING: &str = "pending";
+const ENROLLED: &str = "enrolled";
 const META: &str = "meta";
 /// All of them; the last ones did not exist in version 1.
-const TREES: [&str; 5] = [META, IDENTITIES, BINDINGS, NETWORKS, PENDING];
+const TREES: [&str; 6] = [META, IDENTITIES, BINDINGS, NETWORKS, PENDING, ENROLLED];
 /// Missing in version 1.
 const SCHEMA: &[u8] = b"version";
 const SECRET: &[u8] = b"secret";
@@ -67,9 +68,16 @@ impl Database {
                 .flush_every_ms(None)
                 .open()?;
             let tree = |name: &str| database.open_tree(name);
-            let [meta, identities, bindings, networks, pending] = TREES.map(tree);
+            let [meta, identities, bindings, networks, pending, enrolled] = TREES.map(tree);
             Ok(Handles {
-                trees: [meta?, identities?, bindings?, networks?, pending?],
+                trees: [
+                    meta?,
+                    identities?,
+                    bindings?,
+                    networks?,
+                    pending?,
+                    enrolled?,
+                ],
                 database,
             })
         })?;
@@ -81,32 +89,34 @@ impl Database {
     /// Reads all of it; none when nothing was ever written.
     pub(super) fn read(&self) -> Result<Option<Content>, Damage> {
         let handles = self.handles()?;
-        let [meta, identities, bindings, networks, pending] = guarded(move || {
+        let trees = guarded(move || {
             let all = |tree: &Tree| tree.iter().collect::<sled::Result<Vec<_>>>();
-            let [meta, identities, bindings, networks, pending] = handles.trees.each_ref().map(all);
-            Ok([meta?, identities?, bindings?, networks?, pending?])
+            let records: sled::Result<Vec<_>> = handles.trees.iter().map(all).collect();
+            records
         })?;
-        let nothing = [&meta, &identities, &bindings, &networks, &pending]
-            .iter()
-            .all(|records| records.is_empty());
+        let nothing = trees.iter().all(Vec::is_empty);
+        let [meta, identities, bindings, networks, pending, enrolled] = trees.as_slice() else {
+            return Err(broken("a tree is missing"));
+        };
         if nothing {
             return Ok(None);
         }
-        let version = match find(&meta, SCHEMA) {
+        let version = match find(meta, SCHEMA) {
             Some((key, value)) => open_value(META, key, value)?,
             None => 1,
         };
-        let generation = meta_value(&meta, GENERATION)?;
-        let told: [u8; DIGEST_BYTES] = meta_value(&meta, WHOLE)?;
+        let generation = meta_value(meta, GENERATION)?;
+        let told: [u8; DIGEST_BYTES] = meta_value(meta, WHOLE)?;
         let (digest, content) = match version {
             VERSION => {
                 let content = Content {
                     generation,
-                    secret: meta_value(&meta, SECRET)?,
-                    identities: opened(IDENTITIES, &identities)?,
-                    bindings: opened(BINDINGS, &bindings)?,
-                    networks: opened(NETWORKS, &networks)?,
-                    pending: opened(PENDING, &pending)?,
+                    secret: meta_value(meta, SECRET)?,
+                    identities: opened(IDENTITIES, identities)?,
+                    bindings: opened(BINDINGS, bindings)?,
+                    networks: opened(NETWORKS, networks)?,
+                    pending: opened(PENDING, pending)?,
+                    enrolled: opened(ENROLLED, enrolled)?,
                 };
                 let digest = content.digest();
                 (digest, content.is_consistent().then_some(content))
@@ -114,8 +124,8 @@ impl Database {
             1 => {
                 let content = version1::Content {
                     generation,
-                    identities: opened(IDENTITIES, &identities)?,
-                    bindings: opened(BINDINGS, &bindings)?,
+                    identities: opened(IDENTITIES, identities)?,
+                    bindings: opened(BINDINGS, bindings)?,
                 };
                 (content.digest(), content.into_content())
             }
@@ -148,6 +158,7 @@ impl Database {
             sealed(BINDINGS, &content.bindings)?,
             sealed(NETWORKS, &content.networks)?,
             sealed(PENDING, &content.pending)?,
+            sealed(ENROLLED, &content.enrolled)?,
         ];
         let handles = self.handles()?;
         guarded(move || {

@@ -50,6 +50,18 @@ pub enum WhyPending {
     },
 }
 
+impl WhyPending {
+    /// A stable name in kebab-case.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FirstUse => "first-use",
+            Self::Mismatch { .. } => "mismatch",
+            Self::Changed { .. } => "changed",
+        }
+    }
+}
+
 impl Store {
     /// All that wait for a decision, the oldest first.
     #[must_use]

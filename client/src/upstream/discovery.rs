@@ -1,8 +1,9 @@
 //! What is known about a server that is to be discovered, and the connection made with it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use zzdot_zonegen::clock::UnixTime;
@@ -10,25 +11,25 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::legacy::Legacy;
 use super::{Kind, Upstream, now};
-use crate::discover::{Tlsa, Verdict};
+use crate::discover::Tlsa;
 use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
 use crate::place::Surroundings;
 use crate::session::{Route, Session};
 use crate::store::Store;
-use crate::trust::KnownIdentity;
-use crate::walker::{Carrier, Walked};
+use crate::walker::Carrier;
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_secs(5);
 /// How long a connection is tried for that no question waits for.
-const CONNECT_AHEAD: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_AHEAD: Duration = Duration::from_secs(5);
 
 pub(super) struct Discovery {
-    pub(super) surroundings: Surroundings,
     pub(super) store: Arc<Store>,
     pub(super) inner: Mutex<Inner>,
-    /// Held while session and store change together.
-    pub(super) memory: tokio::sync::Mutex<()>,
+    /// The resolver that is expected has yet to prove itself in these surroundings.
+    pub(super) unconfirmed: AtomicBool,
+    /// When a stranger in the place of whom is expected was looked at last, and which.
+    pub(super) stranger: Mutex<Option<(Instant, ResolverName)>>,
     /// Counts the walks that ended.
     pub(super) walks: watch::Sender<u64>,
     /// What the server offers where it is not upgraded.
@@ -36,6 +37,7 @@ pub(super) struct Discovery {
 }
 
 pub(super) struct Inner {
+    pub(super) surroundings: Surroundings,
     pub(super) session: Session,
     /// The pool for the identity of the session, and what it was made for.
     pub(super) pool: Option<(PoolKey, Arc<DotPool>)>,
@@ -101,69 +103,9 @@ impl Discovery {
         self.walks.send_modify(|walks| *walks += 1);
     }
 
-    /// Whom the store expects here.
-    fn expected(&self) -> Option<KnownIdentity> {
-        let place = self.surroundings.place;
-        self.store.expected_behind(place, self.server())
-    }
-
-    /// Whether the store expects somebody at the configured server. If so, so does the session.
-    pub(super) async fn is_bound(&self) -> bool {
-        if self.expected().is_none() {
-            return false;
-        }
-        let _memory = self.memory.lock().await;
-        let bound = self.expected();
-        let is_bound = bound.is_some();
-        if let Some(identity) = bound {
-            self.lock().session.bind(identity);
-        }
-        is_bound
-    }
-
-    pub(super) async fn end_walk(&self, walked: Walked) {
-        let Walked { verdict, met } = walked;
-        tell(self.server(), &verdict);
-        let judged = match &verdict {
-            Verdict::Upgraded(found) => {
-                Some((found.endpoint, found.name.clone(), found.tlsa.clone()))
-            }
-            _ => None,
-        };
-        let upgraded = {
-            let _memory = self.memory.lock().await;
-            let remembered = match &verdict {
-                Verdict::Upgraded(discovered) => self.store.identity(&discovered.name),
-                _ => None,
-            };
-            let server = self.server();
-            let bound = self.expected();
-            let change = {
-                let session = &mut self.lock().session;
-                if let Some(identity) = bound {
-                    session.bind(identity);
-                }
-                session.end_walk(now(), verdict, remembered)
-            };
-            let upgraded = change.is_some();
-            if let Some(identity) = change {
-                self.learn(server, identity).await;
-            }
-            if let (Some(judged), Some(met)) = (judged, met) {
-                self.continue_on(&judged, met);
-            }
-            upgraded
-        };
-        self.walks.send_modify(|walks| *walks += 1);
-        if upgraded && let Some(pool) = self.pool() {
-            // For the first question to come; how it went is told when somebody asks.
-            let _ = pool.connect(now() + CONNECT_AHEAD).await;
-        }
-    }
-
     /// The first questions go over the connection on which the peer was judged, if it was judged by what questions are
     /// asked under now.
-    fn continue_on(&self, judged: &PoolKey, met: Observed) {
+    pub(super) fn continue_on(&self, judged: &PoolKey, met: Observed) {
         let mut inner = self.lock();
         let pool = inner.pool();
         if let (Some(pool), Some((made_for, _))) = (pool, &inner.pool)
@@ -171,24 +113,6 @@ impl Discovery {
         {
             pool.continue_on(met);
         }
-    }
-
-    /// Latches, durably, before the first question is asked of the identity.
-    async fn learn(&self, server: SocketAddr, identity: KnownIdentity) {
-        let store = Arc::clone(&self.store);
-        let known = identity.clone();
-        let surroundings = self.surroundings.clone();
-        let write = move || store.remember(&surroundings, server, known);
-        let written = tokio::task::spawn_blocking(write).await;
-        let outcome = match written {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = &outcome {
-            tracing::error!(%error, "what was learned is not remembered");
-        }
-        let session = &mut self.lock().session;
-        session.learn(now(), UnixTime::now(), identity, outcome);
     }
 }
 
@@ -258,25 +182,13 @@ pub(super) async fn keep(upstream: Weak<Upstream>) {
             // How it went is told when somebody asks.
             let _ = pool.connect(now() + CONNECT_AHEAD).await;
         }
+        let proven = || discovery.pool().is_some_and(|pool| pool.is_connected());
+        if discovery.unconfirmed.load(Ordering::Relaxed) && proven() {
+            discovery.confirm().await;
+        }
         first = false;
         drop(upstream);
         tokio::time::sleep(TICK).await;
-    }
-}
-
-fn tell(server: SocketAddr, verdict: &Verdict) {
-    match verdict {
-        Verdict::Upgraded(discovered) => tracing::info!(
-            %server, name = %discovered.name, endpoint = %discovered.endpoint,
-            "the server is upgraded: private from now on"
-        ),
-        Verdict::Legacy { reason } => {
-            tracing::warn!(%server, "the server is not upgraded: {reason}");
-        }
-        Verdict::Refused { refusal } => tracing::error!(
-            %server, reason = refusal.name(), cure = refusal.cure(), "refused: {refusal}"
-        ),
-        Verdict::NoAnswer => tracing::warn!(%server, "the server does not answer"),
     }
 }
 

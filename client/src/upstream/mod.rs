@@ -4,11 +4,12 @@ mod climb;
 mod discovery;
 mod kept;
 mod legacy;
+mod memory;
 mod status;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,13 @@ use tokio::time::timeout_at;
 use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::name::ResolverName;
 
-use crate::discover::WalkPolicy;
+use crate::config::FirstUse;
+use crate::discover::{Verdict, WalkPolicy};
 use crate::dot::{
     DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Recalled, Terms, Unanswered,
 };
 use crate::ladder::Rung;
-use crate::place::Surroundings;
+use crate::place::{Place, Surroundings};
 use crate::session::{Advice, Failure, Policy, Route, Session, failure_of};
 use crate::store::Store;
 use crate::stub::{Answer, Answering, StubLimits};
@@ -31,7 +33,7 @@ use crate::tally::TALLY;
 use crate::walker::{Carrier, walk_over};
 use crate::wire::{self, View};
 
-use discovery::{Allowed, Discovery, Inner, keep};
+use discovery::{Allowed, CONNECT_AHEAD, Discovery, Inner, keep};
 use kept::{Kept, terms};
 use legacy::Legacy;
 
@@ -90,15 +92,17 @@ impl Upstream {
         cache_bytes: usize,
     ) -> Arc<Self> {
         let expected = store.expected_behind(surroundings.place, server);
-        let session = Session::new(server, policy, expected, now());
+        let session = Session::new(server, policy_in(&surroundings, policy), expected, now());
+        let in_network = matches!(surroundings.place, Place::Network(_));
         let kind = Kind::Discovered(Box::new(Discovery {
-            surroundings,
             store,
+            unconfirmed: AtomicBool::new(in_network),
+            stranger: Mutex::default(),
             inner: Mutex::new(Inner {
+                surroundings,
                 session,
                 pool: None,
             }),
-            memory: tokio::sync::Mutex::new(()),
             walks: watch::Sender::new(0),
             legacy: Legacy::new(policy.legacy),
         }));
@@ -124,23 +128,37 @@ impl Upstream {
     /// # Errors
     /// The store's.
     pub async fn forget(&self, name: &ResolverName) -> Result<bool, crate::store::StoreError> {
-        let Kind::Discovered(discovery) = &self.kind else {
-            return Ok(false);
-        };
-        // A walk that ends now is remembered before, or counts for nothing after.
-        let _memory = discovery.memory.lock().await;
-        let known = discovery.store.forget(name)?;
-        let mut inner = discovery.lock();
-        if inner
-            .session
-            .identity()
-            .is_some_and(|ours| ours.name == *name)
-        {
-            inner.session.forget();
-            inner.pool = None;
-            discovery.legacy.start_over();
+        match &self.kind {
+            Kind::Fixed { .. } => Ok(false),
+            Kind::Discovered(discovery) => discovery.forget(name).await,
         }
-        Ok(known)
+    }
+
+    /// A person changed what is remembered: whoever is expected here now counts from now on, and nobody else.
+    pub async fn reread(&self) {
+        if let Kind::Discovered(discovery) = &self.kind {
+            discovery.reread().await;
+        }
+    }
+
+    /// The computer slept, or the link was gone: whatever was connected is replaced at once, and no failure of before
+    /// counts any more. Nothing that is known about the server is given up.
+    pub async fn on_resume(&self) {
+        let pool = match &self.kind {
+            Kind::Fixed { pool, .. } => {
+                // How it went is told when somebody asks.
+                let _ = pool.renew(now() + CONNECT_AHEAD).await;
+                return;
+            }
+            Kind::Discovered(discovery) => {
+                discovery.lock().session.on_resume(now());
+                discovery.legacy.start_over();
+                discovery.pool()
+            }
+        };
+        if let Some(pool) = pool {
+            let _ = pool.renew(now() + CONNECT_AHEAD).await;
+        }
     }
 
     /// Whether this is the session with the configured `server`. If so it goes on, under `policy`: what it knows, and
@@ -150,7 +168,8 @@ impl Upstream {
         self.continues_in(&Surroundings::of_server(server), server, policy)
     }
 
-    /// Whether this is the session with `server` in these surroundings. If so it goes on, under `policy`.
+    /// Whether this is the session with `server` in this place. If so it goes on, under `policy`, and what the
+    /// surroundings show now is what they show: signals may come one after the other.
     #[must_use]
     pub fn continues_in(
         &self,
@@ -161,13 +180,18 @@ impl Upstream {
         let Kind::Discovered(discovery) = &self.kind else {
             return false;
         };
-        let session = &mut discovery.lock().session;
-        let same = session.server() == server && discovery.surroundings == *surroundings;
-        if same {
-            session.set_policy(policy);
-            discovery.legacy.set_policy(policy.legacy);
+        let mut inner = discovery.lock();
+        let at = (inner.surroundings.place, inner.session.server());
+        if at != (surroundings.place, server) {
+            return false;
         }
-        same
+        inner.session.set_policy(policy_in(surroundings, policy));
+        discovery.legacy.set_policy(policy.legacy);
+        if inner.surroundings != *surroundings {
+            inner.surroundings = surroundings.clone();
+            discovery.unconfirmed.store(true, Ordering::Relaxed);
+        }
+        true
     }
 
     /// What it is doing, for `zzdot-client status`. The fields are documented there.
@@ -316,11 +340,27 @@ impl Upstream {
             // Here and not where TLS fails: that may be told by a thousand questions at once.
             let in_clear = matches!(carrier, Carrier::Cleartext);
             tracing::info!(%server, in_clear, "finding out who the server is");
-            let walked = walk_over(&carrier, server, expected, policy, |step| {
-                tracing::debug!(%server, "{step}");
-            })
-            .await;
+            let walk_as = |carrier, known| {
+                walk_over(carrier, server, known, policy.clone(), |step| {
+                    tracing::debug!(%server, "{step}");
+                })
+            };
+            let expects = expected.is_some();
+            let mut walked = walk_as(&carrier, expected).await;
+            if !expects
+                && let Verdict::Upgraded(found) = &walked.verdict
+                && let Some(known) = discovery.store.identity(&found.name)
+            {
+                // It calls itself by the name of somebody who is known, and that one has an anchor and a past.
+                walked = walk_as(&carrier, Some(known)).await;
+            }
+            let stranger = discovery.stranger_in(&walked.verdict);
             discovery.end_walk(walked).await;
+            if let Some(name) = stranger {
+                let known = discovery.store.identity(&name);
+                let walked = walk_as(&Carrier::Cleartext, known).await;
+                discovery.meet_stranger(walked.verdict).await;
+            }
         });
     }
 }
@@ -405,6 +445,17 @@ impl Patron for Upstream {
             let answer = self.answer_in_time(query, asked_at, Some(pursuit)).await;
             asker.reply(&answer).await;
         });
+    }
+}
+
+/// Where there is doubt about the surroundings, nobody is learned silently.
+fn policy_in(surroundings: &Surroundings, policy: Policy) -> Policy {
+    match (&surroundings.doubt, policy.first_use) {
+        (Some(_), FirstUse::Auto) => Policy {
+            first_use: FirstUse::Ask,
+            ..policy
+        },
+        _ => policy,
     }
 }
 

@@ -1,0 +1,30 @@
+//! What the configuration says about strangers.
+
+use crate::config::{FirstUse, LegacyPolicy};
+use crate::trust::{KnownIdentity, TrustState};
+
+/// What the configuration says about strangers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What to do with a server that is not upgraded.
+    pub legacy: LegacyPolicy,
+    /// What to do with an upgraded one that nobody knows.
+    pub first_use: FirstUse,
+}
+
+impl From<LegacyPolicy> for Policy {
+    fn from(legacy: LegacyPolicy) -> Self {
+        Self {
+            legacy,
+            first_use: FirstUse::default(),
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a person has to vouch for `identity` before it is used.
+    #[must_use]
+    pub fn lacks_vouching(&self, identity: &KnownIdentity) -> bool {
+        self.first_use == FirstUse::EnrolledOnly && identity.state == TrustState::Provisional
+    }
+}
