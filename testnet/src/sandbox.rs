@@ -83,15 +83,18 @@ pub fn enter(arguments: &[OsString]) -> SandboxError {
 /// # Errors
 /// A step that the kernel refused.
 pub fn furnish() -> Result<(), SandboxError> {
-    // The machine's /run is hidden too: no resolver or bus of the machine can be reached through its sockets.
-    mount(
-        Some("tmpfs"),
-        "/run",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        Some("mode=755"),
-    )
-    .map_err(|errno| step("mount a tmpfs on /run")(errno.into()))?;
+    // The machine's /run is hidden too: no resolver or bus of the machine can be reached through its sockets. Names in
+    // /dev/shm are made of process ids, which are the same in every box.
+    for (folder, mode) in [("/run", "mode=755"), ("/dev/shm", "mode=1777")] {
+        mount(
+            Some("tmpfs"),
+            folder,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(mode),
+        )
+        .map_err(|errno| step(&format!("mount a tmpfs on {folder}"))(errno.into()))?;
+    }
     for folder in ["/run/netns", "/run/lab"] {
         fs::create_dir_all(folder).map_err(step(&format!("create {folder}")))?;
     }
