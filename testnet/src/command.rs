@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     attack, bench,
     host::Host,
+    hostile::random,
     products, sandbox,
     story::{self, Failure, STORIES, Scene, Story},
 };
@@ -40,7 +41,7 @@ enum Task {
     },
     /// Plays attacks on the product and its peers; prints what came of them, one JSON object a line.
     Attack {
-        /// A group of attacks, or `table` for what the threat model says of all of them.
+        /// A group of attacks, `schedules` for random ones, or `table` for what the threat model says of all of them.
         group: String,
         /// Only the attack that this test is about.
         #[arg(long, value_name = "TEST")]
@@ -106,6 +107,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
             print!("{}", attack::table(attack::GROUPS));
             ExitCode::SUCCESS
         }
+        Task::Attack { group, keep, .. } if group == "schedules" => play_schedules(keep.as_deref()),
         Task::Attack { group, only, keep } => {
             play_attacks(&group, only.as_deref(), keep.as_deref())
         }
@@ -149,12 +151,23 @@ fn with_story(name: &str, tell: impl FnOnce(&'static Story) -> ExitCode) -> Exit
     }
 }
 
+/// So many random schedules of faults are a number that the project has promised.
+const SCHEDULES: usize = 500;
+
+fn play_schedules(keep: Option<&Path>) -> ExitCode {
+    in_box(keep, "schedules", |folder| {
+        let tally = attack::play_schedules(random::seed(), SCHEDULES, folder)?;
+        println!("{}", serde_json::to_string(&tally)?);
+        Ok(())
+    })
+}
+
 fn play_attacks(name: &str, only: Option<&str>, keep: Option<&Path>) -> ExitCode {
     let Some(group) = attack::find(name) else {
         let names: Vec<_> = attack::GROUPS.iter().map(|group| group.name).collect();
         complain(
             &format!("no group of attacks named '{name}'"),
-            Some(&format!("one of: {}, table", names.join(", "))),
+            Some(&format!("one of: {}, schedules, table", names.join(", "))),
         );
         return ExitCode::from(2);
     };

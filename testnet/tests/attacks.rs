@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use zzdot_testnet::attack::{GROUPS, Report, table};
+use zzdot_testnet::attack::{GROUPS, Report, Tally, table};
 
 /// What came of all attacks of a group, in this run.
 fn reports(group: &str) -> Vec<Report> {
@@ -201,6 +201,26 @@ fn at_1970_nothing_is_met() {
 #[test]
 fn at_2100_nothing_is_met() {
     ended_well("at_2100_nothing_is_met");
+}
+
+/// The seed is printed; ZZDOT_HOSTILE_SEED sets another.
+#[test]
+fn five_hundred_random_schedules_of_faults_leak_no_question() {
+    let output = Command::new(env!("CARGO_BIN_EXE_zzdot-testnet"))
+        .args(["attack", "schedules"])
+        .output()
+        .expect("the binary of this package is built with its tests");
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    let tally: Tally = said
+        .lines()
+        .find_map(|line| serde_json::from_str(line).ok())
+        .expect("the lab tells what came of the schedules");
+    assert!(output.status.success());
+    assert_eq!(tally.schedules, 500);
+    assert_eq!((tally.read, tally.cleartext, tally.believed), (0, 0, 0));
+    // Schedules in which nobody is ever served, or nobody ever attacked, would prove nothing.
+    assert!(tally.answered > 200 && tally.refused > 200, "{tally:?}");
 }
 
 #[test]

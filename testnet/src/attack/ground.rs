@@ -11,7 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -26,13 +26,13 @@ use super::{
     victim::{Kind, Told as Answered, Victim},
 };
 use crate::{
-    ask::{Question, wait_until_answering},
+    ask::{Question, ask_once, wait_until_answering},
     attacker::{
         Attacker, Manner,
         answers::{self, Recording},
     },
     host::Host,
-    lab::{Lab, LabError},
+    lab::Lab,
     process::Process,
     products::Appliance,
     servers::READY,
@@ -56,6 +56,8 @@ pub struct Ground {
     resolver: Host,
     running: BTreeMap<&'static str, Process>,
     branches: u8,
+    /// Beyond the usual one.
+    resolvers: u8,
 }
 
 impl Ground {
@@ -73,6 +75,7 @@ impl Ground {
             resolver,
             running: BTreeMap::new(),
             branches: 0,
+            resolvers: 0,
         };
         let behind: SocketAddr = ([127, 0, 0, 1], 5353).into();
         let mut command = ground.resolver.command("dnsmasq")?;
@@ -103,21 +106,26 @@ impl Ground {
         if let Some(process) = self.running.remove("zzdot") {
             process.end()?;
         }
-        let process = self.appliance().start()?;
+        let process = start_appliance(&self.resolver, RESOLVER)?;
         self.running.insert("zzdot", process);
         Ok(())
     }
 
-    fn appliance(&self) -> Appliance<'_> {
-        const DNS: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(RESOLVER), 53)];
-        const DOT: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(RESOLVER), 853)];
-        Appliance {
-            host: &self.resolver,
-            label: "zzdot",
-            dns: &DNS,
-            dot: &DOT,
-            resolve: "mode = \"local\"\nserver-type = \"resolver\"\nupstreams = [\"127.0.0.1:5353\"]",
+    /// A place for another resolver: its address, and how it is started.
+    pub(super) fn another_resolver(&mut self) -> Result<(Ipv4Addr, StartResolver), Failure> {
+        self.resolvers += 1;
+        let [a, b, c, d] = RESOLVER.octets();
+        let address = Ipv4Addr::new(a, b, c, d + self.resolvers);
+        let with_prefix = format!("{address}/16");
+        let output = self
+            .resolver
+            .output("ip", &["addr", "add", &with_prefix, "dev", "wire"])?;
+        if !output.status.success() {
+            return Err(Failure::new(String::from_utf8_lossy(&output.stderr)));
         }
+        let host = self.resolver.clone();
+        let start = move || start_appliance(&host, address);
+        Ok((address, Box::new(start)))
     }
 
     /// A branch for an attack: laptops, attacker, capture. The victims are not started.
@@ -125,6 +133,18 @@ impl Ground {
     /// # Errors
     /// A program or the kernel refused.
     pub fn branch(&mut self, attack: &Attack) -> Result<Branch, Failure> {
+        self.branch_to(attack, RESOLVER)
+    }
+
+    /// The same with another resolver than the usual one.
+    ///
+    /// # Errors
+    /// A program or the kernel refused.
+    pub(super) fn branch_to(
+        &mut self,
+        attack: &Attack,
+        resolver: Ipv4Addr,
+    ) -> Result<Branch, Failure> {
         self.branches += 1;
         let number = self.branches;
         let link = format!("lan{number}");
@@ -152,13 +172,20 @@ impl Ground {
         }
         Ok(Branch {
             link,
-            attacker: Attacker::start(&host, &format!("lan{number}"), RESOLVER.into())?,
+            attacker: Attacker::start(&host, &format!("lan{number}"), resolver.into())?,
+            resolver,
+            gateway,
             victims,
             old_zones: answers::relay().recorded(),
-            identity: Identity::load(&self.appliance().state_dir().join("identity"))?,
+            identity: Identity::load(
+                &appliance(&self.resolver, &label(resolver), &[], &[])
+                    .state_dir()
+                    .join("identity"),
+            )?,
             attack: *attack,
             questions: AtomicU32::new(0),
             asked: Vec::new(),
+            leaked: None,
             back_after: None,
             answered: Vec::new(),
         })
@@ -172,8 +199,14 @@ impl Ground {
     pub fn read_along(
         &mut self,
         branch: &Branch,
-    ) -> Result<BTreeMap<Kind, BTreeSet<Name>>, LabError> {
+    ) -> Result<BTreeMap<Kind, BTreeSet<Name>>, Failure> {
         let capture = self.lab.end_capture(&branch.link)?;
+        let leak = std::slice::from_ref(branch.leak()?);
+        let laptop = branch.victims[0].host.name();
+        let seen = capture.names_spelled(leak, laptop, SystemTime::UNIX_EPOCH);
+        if seen.is_empty() {
+            return Err(Failure::new("the capture does not see what leaks"));
+        }
         let spelled = branch.victims.iter().map(|victim| {
             let names =
                 capture.names_spelled(&branch.asked, victim.host.name(), SystemTime::UNIX_EPOCH);
@@ -183,10 +216,42 @@ impl Ground {
     }
 }
 
+/// Starts a resolver, and waits until it answers.
+pub(super) type StartResolver = Box<dyn Fn() -> Result<Process, Failure> + Send>;
+
+fn start_appliance(host: &Host, address: Ipv4Addr) -> Result<Process, Failure> {
+    let [dns, dot] = [53, 853].map(|port| [SocketAddr::new(address.into(), port)]);
+    Ok(appliance(host, &label(address), &dns, &dot).start()?)
+}
+
+fn appliance<'a>(
+    host: &'a Host,
+    label: &'a str,
+    dns: &'a [SocketAddr],
+    dot: &'a [SocketAddr],
+) -> Appliance<'a> {
+    Appliance {
+        host,
+        label,
+        dns,
+        dot,
+        resolve: "mode = \"local\"\nserver-type = \"resolver\"\nupstreams = [\"127.0.0.1:5353\"]",
+    }
+}
+
+/// Every resolver has an identity of its own.
+fn label(address: Ipv4Addr) -> String {
+    format!("zzdot-{address}")
+}
+
 /// One attack's part of the lab.
 pub struct Branch {
     /// Its link.
     pub(super) link: String,
+    /// The attacker's address there, which is the laptops' router.
+    pub(super) gateway: Ipv4Addr,
+    /// What its victims are told that their resolver is.
+    pub(super) resolver: Ipv4Addr,
     /// Who is on the way.
     pub attacker: Attacker,
     pub(super) victims: Vec<Victim>,
@@ -199,6 +264,7 @@ pub struct Branch {
     questions: AtomicU32,
     /// Every secret name that was asked for.
     pub(super) asked: Vec<Name>,
+    leaked: Option<Name>,
     /// How long after the attack the product had found its resolver again.
     pub(super) back_after: Option<Duration>,
     /// What came back during the attack.
@@ -217,17 +283,18 @@ impl Branch {
             self.attacker.turn(Manner::honest())?;
             self.comes_back()?;
         }
-        Ok(())
+        self.attacker.turn(Manner::honest())?;
+        self.show_a_leak()
     }
 
     /// Starts those who do not run, all at the same time.
     pub(super) fn start_victims(&mut self) -> Told {
-        let identity = &self.identity;
+        let (identity, resolver) = (&self.identity, self.resolver.into());
         thread::scope(|scope| {
             let starts: Vec<_> = self
                 .victims
                 .iter_mut()
-                .map(|victim| scope.spawn(|| victim.start(RESOLVER.into(), identity)))
+                .map(|victim| scope.spawn(|| victim.start(resolver, identity)))
                 .collect();
             starts.into_iter().try_for_each(|start| {
                 start
@@ -257,11 +324,22 @@ impl Branch {
     /// Ends the product and starts it again: what it knows, it knows from its store.
     pub(super) fn restart_product(&mut self) -> Told {
         let Self {
-            victims, identity, ..
+            victims,
+            identity,
+            resolver,
+            ..
         } = self;
         let product = &mut victims[0];
         product.end()?;
-        product.start(RESOLVER.into(), identity)
+        product.start((*resolver).into(), identity)
+    }
+
+    /// Kills the product and starts it again, without waiting for anything but its sockets.
+    pub(super) fn crash_product(&mut self) -> Told {
+        let Self {
+            victims, resolver, ..
+        } = self;
+        victims[0].crash((*resolver).into())
     }
 
     /// Every victim asks for so many new names, all at the same time; what they are told counts.
@@ -293,7 +371,7 @@ impl Branch {
     }
 
     /// A name that was never asked before: no cache can answer it.
-    fn question(&self) -> Question {
+    pub(super) fn question(&self) -> Question {
         let number = self.questions.fetch_add(1, Ordering::Relaxed);
         let name = Name::from_ascii(format!("q{number}.{}.{SECRET}", self.link))
             .expect("numbers and links make names");
@@ -301,7 +379,7 @@ impl Branch {
     }
 
     /// An attack on somebody who is not served anyway would prove nothing.
-    fn all_is_well(&mut self) -> Told {
+    pub(super) fn all_is_well(&mut self) -> Told {
         let question = self.question();
         let answers = self.answers(std::slice::from_ref(&question));
         self.asked.push(question.name);
@@ -317,8 +395,27 @@ impl Branch {
         }
     }
 
+    /// Puts one question in cleartext on the link, from the product's laptop: who does not see this one would not have
+    /// seen others.
+    pub(super) fn show_a_leak(&mut self) -> Told {
+        let question = self.question();
+        let server = SocketAddr::new(self.resolver.into(), 53);
+        self.victims[0]
+            .host
+            .within(|| ask_once(server, &question, Duration::from_secs(3)))?;
+        self.leaked = Some(question.name);
+        Ok(())
+    }
+
+    /// What [`Branch::show_a_leak`] asked for.
+    pub(super) fn leak(&self) -> Result<&Name, Failure> {
+        self.leaked
+            .as_ref()
+            .ok_or_else(|| Failure::new("no leak was shown to the capture"))
+    }
+
     /// The attacker is gone: the product finds its resolver by itself.
-    fn comes_back(&mut self) -> Told {
+    pub(super) fn comes_back(&mut self) -> Told {
         let began = Instant::now();
         loop {
             let question = self.question();

@@ -11,12 +11,14 @@ mod ground;
 mod known;
 mod outcome;
 mod play;
+mod schedule;
 mod victim;
 mod zones;
 
 pub use ground::{Branch, Ground};
 pub use outcome::Outcome;
 pub use play::{Report, play, table};
+pub use schedule::{Tally, play_schedules};
 pub use victim::Kind;
 
 use crate::story::Told;

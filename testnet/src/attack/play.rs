@@ -72,7 +72,12 @@ pub fn play(group: &Group, only: Option<&str>, folder: &Path) -> Result<Vec<Repo
     });
     let mut reports = Vec::new();
     for ((attack, branch), told) in branches.iter().zip(played) {
-        let read = ground.read_along(branch)?;
+        // Where a branch failed before its end, that is what to tell.
+        let (read, told) = match (ground.read_along(branch), told) {
+            (Ok(read), told) => (read, told),
+            (Err(blind), Ok(())) => (BTreeMap::new(), Err(blind)),
+            (Err(_), Err(failure)) => (BTreeMap::new(), Err(failure)),
+        };
         reports.push(report(attack, branch, told, &read));
     }
     Ok(reports)

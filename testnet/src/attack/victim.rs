@@ -2,8 +2,9 @@
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
+    net::{IpAddr, SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
 };
 
 use hickory_proto::op::ResponseCode;
@@ -15,7 +16,7 @@ use crate::{
     ask::{Question, ask_once, wait_until_answering},
     attacker::answers::LIE,
     host::Host,
-    process::Process,
+    process::{POLL, Process},
     products,
     servers::READY,
     story::Failure,
@@ -95,6 +96,22 @@ impl Victim {
         let process = self.process.insert(process);
         wait_until_answering(&self.host, listen(), READY, || {
             process.check_running("an answer").map_err(Failure::from)
+        })
+    }
+
+    /// Kills the product and starts it again, without waiting for anything but its sockets.
+    pub(super) fn crash(&mut self, resolver: IpAddr) -> Result<(), Failure> {
+        self.process = None;
+        self.process = Some(self.product(resolver)?);
+        let deadline = Instant::now() + READY;
+        self.host.within(|| {
+            while TcpStream::connect(listen()).is_err() {
+                if Instant::now() > deadline {
+                    return Err(Failure::new("the client does not listen"));
+                }
+                thread::sleep(POLL);
+            }
+            Ok(())
         })
     }
 
@@ -210,7 +227,7 @@ impl Victim {
 }
 
 /// Where each of them listens.
-fn listen() -> SocketAddr {
+pub(super) fn listen() -> SocketAddr {
     ([127, 0, 0, 1], 53).into()
 }
 

@@ -14,7 +14,7 @@ mod serve;
 use std::{
     io::{self, Write},
     net::{IpAddr, SocketAddr},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -24,7 +24,7 @@ pub use answers::{Answerer, Genuine, Said};
 pub use impostor::{Impostor, ImpostorError};
 pub use manner::{Dns, Dot, Manner};
 
-use crate::{host::Host, lab::LabError};
+use crate::{host::Host, lab::LabError, programs};
 
 /// Where it takes what was meant for port 53.
 const DNS_PORT: u16 = 10_053;
@@ -148,14 +148,14 @@ fn nft(host: &Host, rules: &str) -> Result<(), LabError> {
         program: "nft".into(),
         source,
     };
-    let mut child = host
-        .command("nft")?
+    let mut command = Command::new(programs::find("nft")?);
+    command
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+        .stderr(Stdio::piped());
+    // A child has the network of the thread that starts it.
+    let mut child = host.within(|| command.spawn()).map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(rules.as_bytes()).map_err(failed)?;
     }
