@@ -177,6 +177,13 @@ pub enum Step {
         /// True when they are taken as they come, since there is nothing to compare them with.
         first_use: bool,
     },
+    /// Keys that are remembered, and sign no more, name these as their successors.
+    Succeeded {
+        /// Tags of the keys remembered.
+        remembered: Vec<u16>,
+        /// Tags of those that follow.
+        key_tags: Vec<u16>,
+    },
     /// The zone is older than one seen before, as a cache's copy may be for a while.
     Stale {
         /// The zone.
@@ -229,6 +236,11 @@ pub enum Step {
     GaveUp,
 }
 
+fn tags(tags: &[u16]) -> String {
+    let tags: Vec<_> = tags.iter().map(u16::to_string).collect();
+    tags.join(", ")
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -261,14 +273,22 @@ impl fmt::Display for Step {
                 key_tags,
                 first_use,
             } => {
-                let tags: Vec<_> = key_tags.iter().map(u16::to_string).collect();
-                let tags = tags.join(", ");
+                let tags = tags(key_tags);
                 if *first_use {
                     write!(f, "trust anchor taken on first use: key {tags}")
                 } else {
                     write!(f, "trust anchor as remembered: key {tags}")
                 }
             }
+            Self::Succeeded {
+                remembered,
+                key_tags,
+            } => write!(
+                f,
+                "keys {} follow keys {}, which say so themselves",
+                tags(key_tags),
+                tags(remembered)
+            ),
             Self::Stale { zone } => write!(f, "{zone} comes out of a cache, a newer one was seen"),
             Self::Connecting { endpoint } => write!(f, "connect to {endpoint} by TLS"),
             Self::NotConnected { endpoint, failure } => {

@@ -3,13 +3,12 @@
 use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::rr::{Name, RecordType};
 use zzdot_zonegen::clock::UnixTime;
-use zzdot_zonegen::keys::key_tag;
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::owners::anchor_zone;
 
 use super::refusal::Refusal;
 use super::verdict::LegacyReason;
-use crate::trust::{KeySet, KnownIdentity, NotTrusted};
+use crate::trust::{KeySet, KnownIdentity};
 use crate::validate::bogus::shown;
 use crate::validate::key::read_keys;
 use crate::validate::{
@@ -66,54 +65,110 @@ pub(super) fn legacy_reason(reply: &Reply, rtype: RecordType) -> Option<LegacyRe
     })
 }
 
-/// Judges both answers, neither of which is legacy.
+/// Judges both answers, neither of which is legacy. None where the keys are not signed by a key that
+/// is trusted: it takes the word of such a key to go on (see [`super::succession`]).
 pub(super) fn meet(
     dnskey: &Reply,
     ns: &Reply,
     known: Option<&KnownIdentity>,
     clock: UnixTime,
-) -> Result<Met, Box<Refusal>> {
-    let zone = anchor_zone();
-    let missing = |rtype| Box::new(Bogus::new(BogusReason::DenialMissing, &zone, rtype));
-    let told = told_name(ns)?;
-    if let Some(known) = known.filter(|known| known.name != told) {
-        return Err(Box::new(Refusal::NameChanged {
-            remembered: known.name.clone(),
-            told,
-        }));
-    }
-    let rrset = dnskey
-        .answer(&zone, RecordType::DNSKEY)
-        .ok_or_else(|| missing(RecordType::DNSKEY))?;
-    let shown = key_set(rrset, clock)?;
-    let anchors: Vec<DNSKEY> = match known {
+) -> Result<Option<Met>, Box<Refusal>> {
+    let flight = Flight::read(dnskey, ns, known, clock)?;
+    let anchors = match known {
         Some(known) => known.anchor.trusted(),
         // First use: the keys that would be anchors stand in for those that nobody remembers.
-        None => shown.keys.clone(),
+        None => flight.shown.keys.clone(),
     };
-    let anchors: Vec<DNSKEY> = anchors
-        .into_iter()
-        .filter(|key| ZoneKey::from(key).is_anchor_material() && !shown.revokes(key))
-        .collect();
-    let trusted: Vec<ZoneKey> = anchors.iter().map(ZoneKey::from).collect();
-    let (keys, dnskey) = validate_keys(rrset, &zone, &trusted, clock)
-        .map_err(|bogus| anchor_refusal(*bogus, known, &shown))?;
-    let (records, ns) = match validate_answer(ns, &zone, RecordType::NS, &keys, clock)? {
-        Answered::Records(records, secure) => (records, secure),
-        Answered::Denied(_) => {
-            let told = Vec::new();
-            return Err(Box::new(Refusal::NoResolverName { told }));
+    match flight.anchored_in(anchors, clock) {
+        Ok(anchored) => flight.meet(anchored, clock).map(Some),
+        Err(bogus) if known.is_some() && bogus.reason == BogusReason::NotSignedByAnchor => Ok(None),
+        Err(bogus) => Err(bogus.into()),
+    }
+}
+
+/// The first flight, as far as it can be read without trust.
+pub(super) struct Flight<'r> {
+    pub(super) name: ResolverName,
+    pub(super) shown: KeySet,
+    rrset: &'r Rrset,
+    ns: &'r Reply,
+}
+
+/// The keys of `resolver-name.arpa`, and what they rest on.
+pub(super) struct Anchored {
+    pub(super) keys: TrustedKeys,
+    anchor: Vec<DNSKEY>,
+    dnskey: Secure,
+}
+
+impl<'r> Flight<'r> {
+    pub(super) fn read(
+        dnskey: &'r Reply,
+        ns: &'r Reply,
+        known: Option<&KnownIdentity>,
+        clock: UnixTime,
+    ) -> Result<Self, Box<Refusal>> {
+        let name = told_name(ns)?;
+        if let Some(known) = known.filter(|known| known.name != name) {
+            return Err(Box::new(Refusal::NameChanged {
+                remembered: known.name.clone(),
+                told: name,
+            }));
         }
-    };
-    Ok(Met {
-        name: told,
-        keys,
-        anchor: anchors,
-        shown,
-        dnskey,
-        ns,
-        ns_ttl: records.ttl,
-    })
+        let zone = anchor_zone();
+        let rrset = dnskey.answer(&zone, RecordType::DNSKEY).ok_or_else(|| {
+            let reason = BogusReason::DenialMissing;
+            Box::new(Bogus::new(reason, &zone, RecordType::DNSKEY))
+        })?;
+        Ok(Self {
+            name,
+            shown: key_set(rrset, clock)?,
+            rrset,
+            ns,
+        })
+    }
+
+    /// The keys shown, if one of `anchors` signed them. A key that the set revokes is none.
+    pub(super) fn anchored_in(
+        &self,
+        mut anchors: Vec<DNSKEY>,
+        clock: UnixTime,
+    ) -> Result<Anchored, Box<Bogus>> {
+        let usable = |key: &DNSKEY| ZoneKey::from(key).is_anchor_material();
+        anchors.retain(|key| usable(key) && !self.shown.revokes(key));
+        let trusted: Vec<ZoneKey> = anchors.iter().map(ZoneKey::from).collect();
+        let (keys, dnskey) = validate_keys(self.rrset, &anchor_zone(), &trusted, clock)?;
+        Ok(Anchored {
+            keys,
+            anchor: anchors,
+            dnskey,
+        })
+    }
+
+    pub(super) fn meet(self, anchored: Anchored, clock: UnixTime) -> Result<Met, Box<Refusal>> {
+        let Anchored {
+            keys,
+            anchor,
+            dnskey,
+        } = anchored;
+        let zone = anchor_zone();
+        let (records, ns) = match validate_answer(self.ns, &zone, RecordType::NS, &keys, clock)? {
+            Answered::Records(records, secure) => (records, secure),
+            Answered::Denied(_) => {
+                let told = Vec::new();
+                return Err(Box::new(Refusal::NoResolverName { told }));
+            }
+        };
+        Ok(Met {
+            name: self.name,
+            keys,
+            anchor,
+            shown: self.shown,
+            dnskey,
+            ns,
+            ns_ttl: records.ttl,
+        })
+    }
 }
 
 /// The key-signing keys of the RRset and who signed it.
@@ -145,22 +200,5 @@ fn told_name(ns: &Reply) -> Result<ResolverName, Box<Refusal>> {
     .ok_or_else(|| {
         let told = names.iter().take(4).map(shown).collect();
         Box::new(Refusal::NoResolverName { told })
-    })
-}
-
-fn anchor_refusal(bogus: Bogus, known: Option<&KnownIdentity>, shown: &KeySet) -> Box<Refusal> {
-    let not_ours = bogus.reason == BogusReason::NotSignedByAnchor;
-    Box::new(match known.filter(|_| not_ours) {
-        Some(known) => match known.anchor.judge(shown) {
-            Err(NotTrusted::AllRevoked) => Refusal::IdentityRevoked {
-                name: known.name.clone(),
-            },
-            _ => Refusal::AnchorChanged {
-                name: known.name.clone(),
-                remembered: known.anchor.trusted().iter().map(key_tag).collect(),
-                shown: shown.keys.iter().map(key_tag).collect(),
-            },
-        },
-        None => Refusal::Bogus(bogus),
     })
 }

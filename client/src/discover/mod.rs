@@ -13,6 +13,7 @@ mod meeting;
 mod refusal;
 mod search;
 mod service;
+mod succession;
 mod tlsa;
 mod verdict;
 mod walk;

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::RecordType;
 use zzdot_zonegen::clock::{UnixTime, build_date};
 use zzdot_zonegen::keys::key_tag;
-use zzdot_zonegen::owners::anchor_zone;
+use zzdot_zonegen::owners::{anchor_zone, succession_owner};
 
 use super::action::{Action, AskId, ConnectId, Step, TlsFailure};
 use super::evidence::End;
 use super::examination::Examination;
 use super::ledger::Ledger;
-use super::meeting::{legacy_reason, meet};
+use super::meeting::{Met, legacy_reason, meet};
 use super::refusal::Refusal;
+use super::succession::meet_successors;
 use super::tlsa::PeerCertificates;
 use super::verdict::{Discovered, LegacyReason, Verdict};
 use crate::trust::{KnownIdentity, TrustState};
@@ -29,8 +30,9 @@ pub const FALLBACK_AFTER: Duration = Duration::from_secs(2);
 /// How far a clock may be set back after a meeting: as far as signatures are back-dated.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
-/// The most questions that a walk asks: two to meet, nine to examine, one for another port.
-pub const MAX_ASKS: usize = 12;
+/// The most questions that a walk asks: two to meet, one for statements of succession, nine to
+/// examine, one for another port.
+pub const MAX_ASKS: usize = 13;
 
 /// What a walk starts from.
 #[derive(Clone, Debug)]
@@ -73,7 +75,11 @@ impl Default for WalkPolicy {
 ///             ▼   ask DNSKEY, NS of resolver-name.arpa
 ///         ┌─────────┐ NXDOMAIN, no data, REFUSED, unsigned … ► Legacy (Refused when known)
 ///         │ Meeting │ silence ─────────────────────────────────────────────────► NoAnswer
-///         └────┬────┘ other name, other anchor, bogus … ───────────────────────► Refused
+///         └────┬────┘ other name, bogus … ─────────────────────────────────────► Refused
+///              │    signed by no key that is remembered: ask for statements
+///              │    ┌────────────┐ no key shown descends from those ──────────► Refused
+///              │───►│ Succession │ silence ─────────────────────────────────────► NoAnswer
+///              │◄───└────────────┘
 ///              ▼   ask KEY, SOA below resolver-name.arpa; DNSKEY, SOA, A, AAAA, TXT, SVCB,
 ///              │   TLSA of NAME; at the same time connect to the configured address by TLS
 ///       ┌───────────┐ SVCB names another port: ask its TLSA, connect to it ─┐
@@ -102,7 +108,15 @@ pub struct Walk {
 }
 
 enum Phase {
-    Meeting { dnskey: AskId, ns: AskId },
+    Meeting {
+        dnskey: AskId,
+        ns: AskId,
+    },
+    Succession {
+        dnskey: AskId,
+        ns: AskId,
+        statements: AskId,
+    },
     Examining(Box<Examination>),
     Over,
 }
@@ -233,7 +247,9 @@ impl Walk {
             Phase::Examining(examination) if examination.is_patient() => {
                 Some(self.fallback_at.min(self.deadline))
             }
-            Phase::Meeting { .. } | Phase::Examining(_) => Some(self.deadline),
+            Phase::Meeting { .. } | Phase::Succession { .. } | Phase::Examining(_) => {
+                Some(self.deadline)
+            }
         }
     }
 
@@ -277,6 +293,14 @@ impl Walk {
                 let (dnskey, ns) = (*dnskey, *ns);
                 return self.advance_meeting(dnskey, ns);
             }
+            Phase::Succession {
+                dnskey,
+                ns,
+                statements,
+            } => {
+                let (dnskey, ns, statements) = (*dnskey, *ns, *statements);
+                return self.advance_succession(dnskey, ns, statements);
+            }
             Phase::Examining(examination) => examination.advance(&mut self.ledger, self.clock),
         };
         match outcome {
@@ -313,10 +337,45 @@ impl Walk {
                 };
             }
         };
-        let met = match met {
-            Ok(met) => met,
-            Err(refusal) => return self.end_by(End::Refused(refusal)),
+        match met {
+            Ok(Some(met)) => self.examine(met, dnskey, ns),
+            Ok(None) => {
+                self.phase = Phase::Succession {
+                    dnskey,
+                    ns,
+                    statements: self.ledger.ask(succession_owner(), RecordType::TXT),
+                };
+            }
+            Err(refusal) => self.end_by(End::Refused(refusal)),
+        }
+    }
+
+    /// Nothing is remembered that signed the keys shown; do they follow from it?
+    fn advance_succession(&mut self, dnskey: AskId, ns: AskId, statements: AskId) {
+        if self.ledger.is_waiting(statements) {
+            return;
+        }
+        let (Some(shown), Some(told), Some(known)) = (
+            self.ledger.peek(dnskey),
+            self.ledger.peek(ns),
+            self.known.as_ref(),
+        ) else {
+            return self.end(Verdict::NoAnswer);
         };
+        let statements = self.ledger.peek(statements);
+        match meet_successors(shown, told, statements, known, self.clock) {
+            Ok(met) => {
+                self.ledger.tell(Step::Succeeded {
+                    remembered: known.anchor.trusted().iter().map(key_tag).collect(),
+                    key_tags: met.shown.succeeding.iter().map(key_tag).collect(),
+                });
+                self.examine(met, dnskey, ns);
+            }
+            Err(end) => self.end_by(end),
+        }
+    }
+
+    fn examine(&mut self, met: Met, dnskey: AskId, ns: AskId) {
         let known = self.known.as_ref();
         self.ledger.tell(Step::Anchored {
             key_tags: met.anchor.iter().map(key_tag).collect(),

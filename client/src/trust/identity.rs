@@ -8,7 +8,7 @@ use zzdot_zonegen::keys::key_tag;
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::zone::ServerType;
 
-use super::{AnchorSet, NotTrusted, TrustState, Verification, ZoneVersions};
+use super::{AnchorSet, KeySet, KeyState, NotTrusted, TrustState, Verification, ZoneVersions};
 use crate::discover::{Discovered, Refusal, Tlsa};
 
 /// A resolver as it is remembered. Its name is the key.
@@ -79,7 +79,7 @@ impl KnownIdentity {
         let mut anchor = self.anchor.clone();
         anchor
             .observe(&discovered.keys, discovered.validated)
-            .map_err(|why| Box::new(self.not_trusted(why, discovered)))?;
+            .map_err(|_| Box::new(self.distrust(&discovered.keys)))?;
         let (held, seen) = (&self.versions, &discovered.versions);
         Ok(Self {
             name: self.name.clone(),
@@ -99,15 +99,40 @@ impl KnownIdentity {
         })
     }
 
-    fn not_trusted(&self, why: NotTrusted, discovered: &Discovered) -> Refusal {
+    /// Why these keys are not believed to be this resolver's, as far as that is so.
+    pub(crate) fn distrust(&self, shown: &KeySet) -> Refusal {
         let name = self.name.clone();
-        match why {
-            NotTrusted::AllRevoked => Refusal::IdentityRevoked { name },
-            NotTrusted::NotSigned => Refusal::AnchorChanged {
+        let returned = shown.valid_signers().filter(|signer| {
+            let standing = self.anchor.standing(signer);
+            standing.is_some_and(KeyState::is_gone)
+        });
+        let returned: Vec<u16> = returned.map(key_tag).collect();
+        match self.anchor.judge(shown) {
+            Err(NotTrusted::AllRevoked) => Refusal::IdentityRevoked { name },
+            _ if !returned.is_empty() => Refusal::RevokedKeyReturned {
+                name,
+                key_tags: returned,
+            },
+            _ => Refusal::AnchorChanged {
                 name,
                 remembered: self.anchor.trusted().iter().map(key_tag).collect(),
-                shown: discovered.keys.keys.iter().map(key_tag).collect(),
+                shown: shown.keys.iter().map(key_tag).collect(),
             },
+        }
+    }
+
+    /// What is to be remembered after a refusal; none where that is what is remembered already.
+    /// Only the owner of its keys can revoke an identity, so that this needs no TLS key to be
+    /// proven.
+    #[must_use]
+    pub fn after(&self, refusal: &Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::IdentityRevoked { name }
+                if *name == self.name && self.state != TrustState::Revoked =>
+            {
+                Some(self.clone().revoked())
+            }
+            _ => None,
         }
     }
 

@@ -21,3 +21,6 @@ pub use state::TrustState;
 pub use verification::{AnchorDs, AnchorDsError, Enrolled, Verification, VerifiedBy};
 pub(crate) use version::Age;
 pub use version::{ZoneVersion, ZoneVersions};
+
+#[cfg(test)]
+mod tests;

@@ -169,7 +169,7 @@ fn another_anchor_under_the_same_name_is_refused() {
     };
     assert_eq!(name, mine.name());
     assert_eq!((remembered.len(), shown.len()), (2, 2));
-    assert_eq!(trip.asked.len(), 2, "nothing more is asked");
+    assert_eq!(trip.asked.len(), 3, "no more than who follows is asked");
     let discovered = Walker::to(&mine, &zones).walk();
     let refused = expected.met_again(discovered.discovered()).unwrap_err();
     assert_eq!(refused.name(), "anchor-changed");
