@@ -4,6 +4,7 @@
 mod check;
 mod daemon;
 mod discover;
+mod front;
 mod query;
 mod resolvers;
 mod run;
@@ -44,6 +45,8 @@ enum Command {
     Resolvers(resolvers::Arguments),
     /// Asks one question, through the daemon
     Query(query::Arguments),
+    /// Puts the client in front of this machine's resolvers, and back
+    Front(front::Arguments),
     /// Checks a configuration file
     Check(check::Arguments),
 }
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => in_runtime(status::run(&arguments)),
         Command::Resolvers(arguments) => in_runtime(resolvers::run(&arguments)),
         Command::Query(arguments) => in_runtime(query::run(&arguments)),
+        Command::Front(arguments) => in_runtime(front::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
     };
     match outcome {

@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 use crate::config_file::{self, ConfigFileError};
 use crate::dot::Endpoint;
+use crate::host::Elsewhere;
+use crate::host::front::FrontSetting;
 use crate::session::Policy;
 use crate::stub::StubLimits;
 
@@ -38,6 +40,8 @@ struct File {
     control_socket: Option<PathBuf>,
     legacy: LegacyPolicy,
     first_use: FirstUse,
+    front: FrontSetting,
+    elsewhere: Vec<Elsewhere>,
     askers: Askers,
     cache: CacheSettings,
     limits: StubLimits,
@@ -57,6 +61,8 @@ impl Default for File {
             control_socket: None,
             legacy: LegacyPolicy::default(),
             first_use: FirstUse::default(),
+            front: FrontSetting::default(),
+            elsewhere: Vec::new(),
             askers: Askers::Loopback,
             cache: CacheSettings::default(),
             limits: StubLimits::default(),
@@ -79,6 +85,10 @@ pub struct Config {
     pub legacy: LegacyPolicy,
     /// What to do with an upgraded one that nobody knows.
     pub first_use: FirstUse,
+    /// How `zzdot-client front put` gets in front of the host's resolvers.
+    pub front: FrontSetting,
+    /// Names that go elsewhere.
+    pub elsewhere: Vec<Elsewhere>,
     /// Who may ask.
     pub askers: Askers,
     /// Which answers are kept.
@@ -255,6 +265,13 @@ impl Config {
             );
             return Err(wrong("server", problem));
         }
+        let mut elsewhere = file.elsewhere.iter().map(|entry| entry.server);
+        if let Some(server) = elsewhere.find(|server| listen.contains(server)) {
+            let problem = format!(
+                "{server} is one of the addresses to listen on: questions would go in a circle"
+            );
+            return Err(wrong("elsewhere", problem));
+        }
         Ok(Self {
             listen,
             server,
@@ -262,6 +279,8 @@ impl Config {
             control_socket: file.control_socket,
             legacy: file.legacy,
             first_use: file.first_use,
+            front: file.front,
+            elsewhere: file.elsewhere,
             askers: file.askers,
             cache: file.cache,
             limits: file.limits,
@@ -319,6 +338,17 @@ mod tests {
     }
 
     #[test]
+    fn names_go_elsewhere_and_the_way_to_the_front_is_chosen() {
+        let text = "front = \"network-manager\"\n[[elsewhere]]\ndomains = [\"corp.example\", \"~lab\"]\nserver = \"192.0.2.9\"";
+        let parsed = config(text).unwrap();
+        assert_eq!(parsed.front, FrontSetting::NetworkManager);
+        assert_eq!(parsed.elsewhere[0].server.to_string(), "192.0.2.9:53");
+        assert_eq!(parsed.elsewhere[0].domains[1].to_string(), "lab");
+        let circle = "[[elsewhere]]\ndomains = [\"lan\"]\nserver = \"127.0.0.1\"";
+        assert!(config(circle).unwrap_err().contains("in a circle"));
+    }
+
+    #[test]
     fn a_configured_tls_server_is_proven_by_its_pin() {
         let text = format!("server = \"tls://192.0.2.1:8853#dns.example\"\npin = \"{PIN}\"");
         match config(&text).unwrap().server {
@@ -361,7 +391,18 @@ mod tests {
             ),
             (
                 "legacy = \"yes\"",
-                ["client.toml:1: legacy: ", "`plain` or `refuse`"],
+                ["client.toml:1: legacy: ", "`plain`, `encrypted`"],
+            ),
+            (
+                "front = \"yes\"",
+                ["client.toml:1: front: ", "`network-manager`"],
+            ),
+            (
+                "[[elsewhere]]\ndomains = [\"a b\"]\nserver = \"192.0.2.1\"",
+                [
+                    "client.toml:2: elsewhere.domains: found \"a b\"",
+                    "corp.example",
+                ],
             ),
             (
                 "pin = \"sha256/short\"",

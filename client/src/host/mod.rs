@@ -7,20 +7,31 @@
 //! ```
 //! `*` is without IO. Nothing that is learned here is trusted: it says whom to ask, never whom to believe.
 
+mod bus;
 mod decide;
 mod domain;
+mod files;
+pub mod front;
 mod inputs;
+pub mod leases;
+mod links;
+mod network_manager;
 mod resolv_conf;
+mod resolved;
 mod split;
+mod watch;
 
 pub use decide::decide;
 pub use domain::{Domain, DomainError};
+pub use files::Places;
 pub use inputs::{
     Decision, FileKind, FileSays, Inputs, LeftOut, LinkFacts, LinkSays, PastUs, Reason,
     ResolvedSays, Saying,
 };
+pub use links::links;
 pub use resolv_conf::{RESOLV_CONF, SystemServerError, system_server};
 pub use split::{Elsewhere, SplitTable, Way, split};
+pub use watch::{Watcher, look};
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -87,4 +98,18 @@ pub enum Source {
     Dhclient,
     /// A file in the manner of `resolv.conf`.
     ResolvConf,
+}
+
+impl Source {
+    /// For people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolved => "systemd-resolved",
+            Self::NetworkManager => "NetworkManager",
+            Self::Networkd => "systemd-networkd",
+            Self::Dhclient => "dhclient",
+            Self::ResolvConf => "resolv.conf",
+        }
+    }
 }

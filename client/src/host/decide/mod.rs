@@ -187,19 +187,18 @@ impl<'a> Judge<'a> {
             index: facts.index,
             name: facts.name.clone(),
         };
-        let (source, says, servers) = said.iter().find_map(|(source, says)| {
-            let servers = self.servers(*source, Some(&link), &says.servers, facts.index);
-            // A relay on this machine is no server of a link.
-            let (local, servers): (Vec<_>, Vec<_>) = servers
-                .into_iter()
-                .partition(|server| self.is_local(server.ip()));
-            for server in local {
-                self.leave_out(*source, Some(&link), Some(server), Reason::Relay);
-            }
-            (!servers.is_empty()).then_some((*source, *says, servers))
+        let (source, servers) = said.iter().map(|(source, _)| *source).find_map(|source| {
+            let servers = self.link_servers(source, &link, said);
+            (!servers.is_empty()).then_some((source, servers))
         })?;
+        // One source may say several things: a lease for each family of addresses.
+        let same = || {
+            said.iter()
+                .filter(|(said_by, _)| *said_by == source)
+                .map(|(_, says)| says)
+        };
         let mut domains: Vec<Domain> = Vec::new();
-        for domain in &says.domains {
+        for domain in same().flat_map(|says| &says.domains) {
             if domains.len() == DOMAINS_PER_LINK_MAX {
                 self.leave_out(source, Some(&link), None, Reason::TooMany);
                 break;
@@ -214,7 +213,10 @@ impl<'a> Judge<'a> {
         let by_itself = !tunnel || domains.is_empty();
         Some(Found {
             resolvers: LinkResolvers {
-                default_route: claims_all || says.default_route.unwrap_or(by_itself),
+                default_route: claims_all
+                    || same()
+                        .find_map(|says| says.default_route)
+                        .unwrap_or(by_itself),
                 tunnel,
                 dhcp: said.iter().find_map(|(_, says)| says.dhcp.clone()),
                 captive_portal: said
@@ -225,8 +227,29 @@ impl<'a> Judge<'a> {
                 domains,
                 source,
             },
-            exclusive: says.exclusive || claims_all,
+            exclusive: claims_all || same().any(|says| says.exclusive),
         })
+    }
+
+    /// What one source names for a link, but for servers of this machine: a relay is no server of a link.
+    fn link_servers(
+        &mut self,
+        source: Source,
+        link: &Link,
+        said: &[(Source, &LinkSays)],
+    ) -> Vec<SocketAddr> {
+        let same = said.iter().filter(|(said_by, _)| *said_by == source);
+        let named: Vec<SocketAddr> = same
+            .flat_map(|(_, says)| says.servers.iter().copied())
+            .collect();
+        let servers = self.servers(source, Some(link), &named, link.index);
+        let (relays, servers): (Vec<_>, Vec<_>) = servers
+            .into_iter()
+            .partition(|server| self.is_local(server.ip()));
+        for relay in relays {
+            self.leave_out(source, Some(link), Some(relay), Reason::Relay);
+        }
+        servers
     }
 
     /// The servers for the whole machine; true when they go before those of links.

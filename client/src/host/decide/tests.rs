@@ -227,6 +227,19 @@ fn sources() -> Vec<Row> {
             ],
         ),
         row(
+            "one lease for each family: servers of both",
+            &|inputs| {
+                inputs
+                    .sayings
+                    .push(says(Dhclient, on(2, &["192.168.1.1"], &["lan"])));
+                inputs
+                    .sayings
+                    .push(says(Dhclient, on(2, &["fe80::1"], &["lan", "v6.example"])));
+            },
+            &["eth0 192.168.1.1,fe80::1 [lan,v6.example] default dhclient"],
+            &[],
+        ),
+        row(
             "a router's link-local address is on the link that names it (RFC 4007 section 11), mapped ones are IPv4",
             &|inputs| {
                 inputs

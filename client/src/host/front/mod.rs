@@ -1,0 +1,35 @@
+//! Puts this program in front of the host's resolvers, and puts everything back.
+//!
+//! Every change stands in a journal before it is made, so that whatever happens in between, `restore` knows what to put
+//! back. Both are idempotent, and need root; the daemon itself has no right to any of this. What can be volatile (the
+//! drop-ins for resolved and for NetworkManager) is below `/run`, and gone after the next start of the machine anyway.
+
+mod choice;
+mod journal;
+mod resolv_conf;
+mod steps;
+
+pub use choice::{FrontSetting, Method, Scene, choose};
+pub use journal::{FOLDER, JournalError, Lock};
+pub use steps::{Applied, FrontError, put, restore};
+
+use super::{FileKind, Places};
+
+/// What stood in `resolv.conf` before, and whether a person had written it; none when nothing was put aside.
+pub(super) fn put_aside(places: &Places) -> Option<(FileKind, String)> {
+    let journal = journal::Journal::read(places).ok()??;
+    journal.changes.iter().find_map(|change| match change {
+        journal::Change::ResolvConf {
+            original,
+            by_person,
+        } => {
+            let kind = if *by_person {
+                FileKind::AsideByPerson
+            } else {
+                FileKind::Aside
+            };
+            Some((kind, original.text(places)?))
+        }
+        _ => None,
+    })
+}
