@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::name::ResolverName;
 
 use crate::config::LegacyPolicy;
 use crate::discover::{LegacyReason, Refusal};
@@ -210,8 +211,20 @@ impl Session {
                 self.bind(expected);
             }
             (None, State::Strict { .. }) if self.unremembered.is_some() => {}
-            (None, State::Legacy { .. } | State::NoAnswer { .. }) => {}
-            (None, _) => self.forget(),
+            (None, State::Strict { .. }) => self.forget(),
+            (None, _) => {}
+        }
+    }
+
+    /// The stranger here that waits for a person, if one does.
+    #[must_use]
+    pub fn undecided(&self) -> Option<&ResolverName> {
+        match &self.state {
+            State::Refused {
+                refusal: Refusal::NotApproved { name } | Refusal::NotEnrolled { name },
+                ..
+            } => Some(name),
+            _ => None,
         }
     }
 

@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::durable;
 use zzdot_zonegen::name::ResolverName;
@@ -76,7 +77,23 @@ pub struct Store {
     folder: PathBuf,
     inner: Mutex<Inner>,
     turn: tokio::sync::Mutex<()>,
+    /// The generation.
+    changed: watch::Sender<u64>,
     _lock: Lock,
+}
+
+/// Tells when what is remembered changed.
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<u64>);
+
+impl Changes {
+    /// Waits for a change that was not told yet; for ever where the store is no more. Nothing is lost when this is
+    /// dropped and called again.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -187,6 +204,7 @@ impl Store {
                 database: Some(database),
             }),
             turn: tokio::sync::Mutex::default(),
+            changed: watch::Sender::new(0),
             _lock: lock,
         };
         Ok((store, found))
@@ -196,6 +214,12 @@ impl Store {
     /// and one after the other.
     pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await
+    }
+
+    /// Tells of changes from now on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.changed.subscribe())
     }
 
     /// The identity of this name.
@@ -319,6 +343,7 @@ impl Store {
         let path = self.folder.join(MARKER_FILE);
         marker::write(&path, changed.generation)
             .map_err(|source| StoreError::Io { path, source })?;
+        self.changed.send_replace(changed.generation);
         inner.content = changed;
         Ok(true)
     }

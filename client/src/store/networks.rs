@@ -195,8 +195,9 @@ impl Content {
         identity: &KnownIdentity,
     ) {
         let (name, now) = (&identity.name, identity.last_seen);
-        let is_expected = |network: &KnownNetwork| network.expects == *name;
-        if surroundings.doubt.is_some() && !self.networks.get(&id).is_some_and(is_expected) {
+        let held = self.networks.get(&id);
+        let doubtful = surroundings.doubt.is_some() && held.is_some();
+        if doubtful && held.is_some_and(|network| network.expects != *name) {
             return;
         }
         let network = self.networks.entry(id).or_insert_with(|| KnownNetwork {
@@ -213,7 +214,7 @@ impl Content {
         network.server = server;
         network.endpoint = identity.endpoint;
         network.confirmed = network.confirmed.max(now);
-        if surroundings.doubt.is_none() {
+        if !doubtful {
             network.adopt(&surroundings.signals);
         }
         while self.networks.len() > NETWORKS_MAX {

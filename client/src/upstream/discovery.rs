@@ -15,7 +15,7 @@ use crate::discover::Tlsa;
 use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
 use crate::place::Surroundings;
 use crate::session::{Route, Session};
-use crate::store::Store;
+use crate::store::{Changes, Store};
 use crate::walker::Carrier;
 
 /// How often it is looked whether something is due.
@@ -153,10 +153,11 @@ fn on_link_of(server: SocketAddr, mut endpoint: SocketAddr) -> SocketAddr {
     endpoint
 }
 
-/// Connects or walks at the start, and renews what was validated before it expires; until the
-/// upstream is dropped.
-pub(super) async fn keep(upstream: Weak<Upstream>) {
+/// Connects or walks at the start, renews what was validated before it expires, and follows what others change in the
+/// store; until the upstream is retired or dropped.
+pub(super) async fn keep(upstream: Weak<Upstream>, mut memory: Changes) {
     let mut first = true;
+    let mut told = false;
     loop {
         let Some(upstream) = upstream.upgrade() else {
             return;
@@ -164,6 +165,13 @@ pub(super) async fn keep(upstream: Weak<Upstream>) {
         let Kind::Discovered(discovery) = &upstream.kind else {
             return;
         };
+        if upstream.is_retired() {
+            return;
+        }
+        if told {
+            // A person decided, or another session learned.
+            discovery.reread().await;
+        }
         let (route, refresh) = {
             let session = &discovery.lock().session;
             (
@@ -175,7 +183,7 @@ pub(super) async fn keep(upstream: Weak<Upstream>) {
             upstream.begin_walk(Allowed::InClear);
         } else if refresh {
             upstream.begin_walk(Allowed::Encrypted);
-        } else if first
+        } else if (first || told)
             && route == Route::Encrypted
             && let Some(pool) = discovery.pool()
         {
@@ -186,9 +194,12 @@ pub(super) async fn keep(upstream: Weak<Upstream>) {
         if discovery.unconfirmed.load(Ordering::Relaxed) && proven() {
             discovery.confirm().await;
         }
-        first = false;
+        (first, told) = (false, false);
         drop(upstream);
-        tokio::time::sleep(TICK).await;
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = memory.changed() => told = true,
+        }
     }
 }
 

@@ -244,6 +244,12 @@ impl Discovery {
         let expected = self.expected();
         let mut inner = self.lock();
         let before = inner.session.identity().map(|it| it.name.clone());
+        let vouched = |name: &ResolverName| {
+            self.store.enrolled(name).is_some() || self.store.identity(name).is_some()
+        };
+        if expected.is_none() && inner.session.undecided().is_some_and(vouched) {
+            inner.session.forget();
+        }
         inner.session.rebind(expected);
         if inner.session.identity().map(|it| &it.name) != before.as_ref() {
             inner.pool = None;

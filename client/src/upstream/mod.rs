@@ -53,6 +53,7 @@ pub struct Upstream {
     cleartext: AtomicU64,
     /// By the name of the reason; the names are few.
     failed: Mutex<BTreeMap<&'static str, u64>>,
+    retired: watch::Sender<bool>,
 }
 
 enum Kind {
@@ -91,6 +92,7 @@ impl Upstream {
         limits: &StubLimits,
         cache_bytes: usize,
     ) -> Arc<Self> {
+        let changes = store.changes();
         let expected = store.expected_behind(surroundings.place, server);
         let session = Session::new(server, policy_in(&surroundings, policy), expected, now());
         let in_network = matches!(surroundings.place, Place::Network(_));
@@ -107,7 +109,7 @@ impl Upstream {
             legacy: Legacy::new(policy.legacy),
         }));
         let upstream = Arc::new(Self::new(kind, limits, cache_bytes));
-        tokio::spawn(keep(Arc::downgrade(&upstream)));
+        tokio::spawn(keep(Arc::downgrade(&upstream), changes));
         upstream
     }
 
@@ -120,6 +122,7 @@ impl Upstream {
             encrypted: AtomicU64::new(0),
             cleartext: AtomicU64::new(0),
             failed: Mutex::default(),
+            retired: watch::Sender::new(false),
         }
     }
 
@@ -134,31 +137,51 @@ impl Upstream {
         }
     }
 
-    /// A person changed what is remembered: whoever is expected here now counts from now on, and nobody else.
-    pub async fn reread(&self) {
+    /// It is not the server to ask any more: nothing is begun, and its connection ends with the questions that are under
+    /// way.
+    pub fn retire(&self) {
+        self.retired.send_replace(true);
         if let Kind::Discovered(discovery) = &self.kind {
-            discovery.reread().await;
+            discovery.lock().pool = None;
         }
+    }
+
+    /// Waits until it is retired.
+    pub async fn retired(&self) {
+        let mut retired = self.retired.subscribe();
+        // It cannot be dropped while somebody asks.
+        let _ = retired.wait_for(|retired| *retired).await;
+    }
+
+    fn is_retired(&self) -> bool {
+        *self.retired.borrow()
+    }
+
+    /// Answers a question that was asked at `asked_at`: its budget runs since then.
+    pub fn answer_since(self: Arc<Self>, query: Vec<u8>, asked_at: Instant) -> Answering {
+        Box::pin(self.answer_in_time(query, asked_at, None))
     }
 
     /// The computer slept, or the link was gone: whatever was connected is replaced at once, and no failure of before
     /// counts any more. Nothing that is known about the server is given up.
-    pub async fn on_resume(&self) {
-        let pool = match &self.kind {
-            Kind::Fixed { pool, .. } => {
-                // How it went is told when somebody asks.
-                let _ = pool.renew(now() + CONNECT_AHEAD).await;
-                return;
-            }
-            Kind::Discovered(discovery) => {
-                discovery.lock().session.on_resume(now());
-                discovery.legacy.start_over();
-                discovery.pool()
-            }
-        };
-        if let Some(pool) = pool {
-            let _ = pool.renew(now() + CONNECT_AHEAD).await;
-        }
+    /// Call within a tokio runtime.
+    pub fn on_resume(self: &Arc<Self>) {
+        let upstream = Arc::clone(self);
+        tokio::spawn(async move {
+            let until = now() + CONNECT_AHEAD;
+            // How it went is told when somebody asks.
+            let _ = match &upstream.kind {
+                Kind::Fixed { pool, .. } => pool.renew(until).await,
+                Kind::Discovered(discovery) => {
+                    discovery.lock().session.on_resume(now());
+                    discovery.legacy.start_over();
+                    match discovery.pool() {
+                        Some(pool) => pool.renew(until).await,
+                        None => Ok(()),
+                    }
+                }
+            };
+        });
     }
 
     /// Whether this is the session with the configured `server`. If so it goes on, under `policy`: what it knows, and
@@ -317,6 +340,9 @@ impl Upstream {
         let Kind::Discovered(discovery) = &self.kind else {
             return;
         };
+        if self.is_retired() {
+            return;
+        }
         let Some(expected) = discovery.lock().session.begin_walk() else {
             return;
         };
@@ -399,6 +425,9 @@ impl Answer for Upstream {
 
     /// There is one while the session is strict, or the proof configured, and there is a connection.
     fn lane(self: Arc<Self>) -> Option<Lane> {
+        if self.is_retired() {
+            return None;
+        }
         match &self.kind {
             Kind::Fixed { pool, .. } => pool.lane(Arc::clone(&self) as Arc<dyn Patron>),
             Kind::Discovered(discovery) => {

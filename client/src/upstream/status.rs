@@ -54,6 +54,8 @@ impl Discovery {
         let session = &inner.session;
         let mut status = json!({
             "server": session.server(),
+            "place": inner.surroundings.place,
+            "doubt": inner.surroundings.doubt,
             "state": "discovering",
             "rung": null,
             "walking": session.is_walking(),
