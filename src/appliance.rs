@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use hickory_proto::rr::Name;
 use ring::rand::{SecureRandom, SystemRandom};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use zzdot_client::cache::{self, Cache};
 use zzdot_zonegen::{
@@ -12,6 +13,8 @@ use zzdot_zonegen::{
     exit::{Exit, Failure},
     identity::Identity,
     owners,
+    publish::Published,
+    rollover::Rotation,
     summary::Summary,
 };
 
@@ -22,7 +25,7 @@ use crate::{
     error,
     listen::{Front, FrontConfig, Inherited},
     publish::{self, Publisher},
-    resolve,
+    resolve, rollover,
     tls::{Tickets, server_config},
 };
 
@@ -36,6 +39,9 @@ pub struct Appliance {
     responder: Arc<Responder>,
     publisher: Publisher,
     tickets: Arc<Tickets>,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    /// The digest of the key whose certificate is served.
+    served: [u8; 32],
     front: Front,
     started: Instant,
     last_reload: Option<Reload>,
@@ -66,20 +72,12 @@ impl Appliance {
         inherited: Inherited,
     ) -> Result<Self, Failure> {
         let dir = config.identity_dir();
-        let (identity, made) = publish::identity(&dir, &config.suffix)?;
+        let (keeper, made) = publish::identity(&dir, &config.suffix)?;
         if made {
-            tracing::info!(name = %identity.name(), folder = %dir.display(), "identity made");
+            let name = keeper.identity().name();
+            tracing::info!(%name, folder = %dir.display(), "identity made");
         }
         let source = resolve::build(&config.resolve).map_err(error::of_source)?;
-        let tickets = Tickets::open(
-            &config.state_dir.join(TICKET_KEYS),
-            identity.spki_sha256(),
-            UnixTime::now(),
-        )
-        .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
-        let chain = vec![identity.certificate()];
-        let tls = server_config(chain, identity.tls_key(), Arc::clone(&tickets))
-            .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))?;
         let workers = config.workers.unwrap_or_else(processors);
         let responder = Arc::new(Responder::new(
             source,
@@ -89,31 +87,39 @@ impl Appliance {
         ));
         responder.replace_access(config.access.clone());
         responder.replace_cache(empty_cache(config.cache)?);
-        responder.replace_private_suffixes(&[identity.name().suffix()]);
-        responder.reserve(vec![
-            identity.name().as_name().clone(),
-            owners::anchor_zone(),
-        ]);
-        let mut publisher = Publisher::new(identity, dir);
-        renew(&mut publisher, &responder, &config);
+        let name = keeper.identity().name();
+        responder.replace_private_suffixes(&[name.suffix()]);
+        responder.reserve(vec![name.as_name().clone(), owners::anchor_zone()]);
+        let mut publisher = Publisher::new(keeper, dir, config.rotation);
+        // Before the certificate is served: a step that is due may bring another.
+        if let Some(published) = publisher.renew(&config.publication(), UnixTime::now()) {
+            responder.replace_zones(zones(published));
+        }
+        let served = publisher.identity().spki_sha256();
+        let tickets = Tickets::open(&config.state_dir.join(TICKET_KEYS), served, UnixTime::now())
+            .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
+        let tls = Arc::new(ArcSwap::from_pointee(tls(publisher.identity(), &tickets)?));
         let front = Front::start(
             FrontConfig {
                 dns: config.dns.clone(),
                 dot: config.dot.clone(),
                 workers,
                 limits: config.limits.clone(),
-                tls: Arc::new(ArcSwap::from_pointee(tls)),
+                tls: Arc::clone(&tls),
                 inherited,
             },
             responder.clone(),
         )
         .map_err(error::of_listening)?;
+        publisher.served(UnixTime::now());
         Ok(Self {
             config,
             config_file,
             responder,
             publisher,
             tickets,
+            tls,
+            served,
             front,
             started: Instant::now(),
             last_reload: None,
@@ -140,7 +146,52 @@ impl Appliance {
         if let Err(error) = self.tickets.turn(UnixTime::now()) {
             tracing::warn!(%error, "no new ticket key; the old one goes on");
         }
-        renew(&mut self.publisher, &self.responder, &self.config);
+        let now = UnixTime::now();
+        let published = self.publisher.renew(&self.config.publication(), now);
+        // The certificate goes first: its TLSA was announced, and the zones may name no other any more.
+        if let Err(failure) = self.serve_certificate(now) {
+            tracing::error!(error = %failure, "the old certificate goes on");
+            return;
+        }
+        if let Some(published) = published {
+            self.responder.replace_zones(zones(published));
+        }
+        self.publisher.served(now);
+    }
+
+    /// Serves the identity's certificate from the next handshake on, if it is another; connections stay.
+    fn serve_certificate(&mut self, now: UnixTime) -> Result<(), Failure> {
+        let spki = self.identity().spki_sha256();
+        if spki == self.served {
+            return Ok(());
+        }
+        let tls = tls(self.identity(), &self.tickets)?;
+        self.tickets
+            .start_anew(spki, now)
+            .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
+        self.tls.store(Arc::new(tls));
+        self.served = spki;
+        tracing::info!("another certificate is served");
+        Ok(())
+    }
+
+    /// Begins a roll-over, and says what happens next.
+    ///
+    /// # Errors
+    /// Why it is not begun.
+    pub fn rotate(&mut self, rotation: &Rotation) -> Result<Value, Failure> {
+        self.publisher.rotate(rotation, UnixTime::now())?;
+        self.renew();
+        Ok(json!({ "roll-overs": self.roll_overs() }))
+    }
+
+    fn roll_overs(&self) -> Vec<Value> {
+        let now = UnixTime::now();
+        let planned = self.publisher.plan(now);
+        planned
+            .iter()
+            .map(|planned| rollover::json(planned, now))
+            .collect()
     }
 
     /// Changes to `config` without dropping a connection. On an error everything is as before, and
@@ -220,6 +271,7 @@ impl Appliance {
             waits.push("limits");
             config.limits = old.limits.clone();
         }
+        self.publisher.replace_intervals(config.rotation);
         self.config = config;
         self.renew();
         Ok(waits)
@@ -254,6 +306,7 @@ impl Appliance {
             "zones": zones,
             "zones-trouble": self.publisher.trouble().map(|failure| &failure.message),
             "zones-hint": self.publisher.trouble().and_then(|failure| failure.hint.as_ref()),
+            "roll-overs": self.roll_overs(),
             "resolve": self.responder.source().describe(),
             "cache": self.responder.cache().map(|cache| {
                 let usage = cache.usage();
@@ -294,13 +347,14 @@ impl Appliance {
     }
 }
 
-fn renew(publisher: &mut Publisher, responder: &Responder, config: &Config) {
-    if let Some(published) = publisher.renew(&config.publication(), UnixTime::now()) {
-        responder.replace_zones(LocalZones::new(vec![
-            published.name_zone,
-            published.anchor_zone,
-        ]));
-    }
+fn zones(published: Published) -> LocalZones {
+    LocalZones::new(vec![published.name_zone, published.anchor_zone])
+}
+
+fn tls(identity: &Identity, tickets: &Arc<Tickets>) -> Result<ServerConfig, Failure> {
+    let chain = vec![identity.certificate()];
+    server_config(chain, identity.tls_key(), Arc::clone(tickets))
+        .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))
 }
 
 fn empty_cache(limits: Option<cache::Limits>) -> Result<Option<Cache>, Failure> {

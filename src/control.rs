@@ -6,15 +6,15 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use zzdot_client::control::{Rejection, Request};
 
-use crate::{appliance::Appliance, command::flush};
+use crate::{appliance::Appliance, command::flush, rollover};
 
 /// The appliance while it runs; taken out when it stops.
 pub type Shared = Arc<Mutex<Option<Appliance>>>;
 
 /// Answers one request.
 pub async fn handle(appliance: Shared, request: Request) -> Result<Value, Rejection> {
-    let appliance = appliance.lock().await;
-    let Some(appliance) = appliance.as_ref() else {
+    let mut appliance = appliance.lock().await;
+    let Some(appliance) = appliance.as_mut() else {
         return Err(Rejection::new("zzdot is stopping"));
     };
     match request.command.as_str() {
@@ -27,6 +27,14 @@ pub async fn handle(appliance: Shared, request: Request) -> Result<Value, Reject
                 "what is to be forgotten is not a domain name",
             )),
         },
+        "rotate" => {
+            let done =
+                rollover::rotation(&request).and_then(|rotation| appliance.rotate(&rotation));
+            done.map_err(|failure| Rejection {
+                message: failure.message,
+                hint: failure.hint,
+            })
+        }
         _ => Err(Rejection::unknown_command(&request)),
     }
 }

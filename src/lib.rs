@@ -17,5 +17,6 @@ pub mod listen;
 pub mod passed;
 pub mod publish;
 pub mod resolve;
+pub mod rollover;
 pub mod run;
 pub mod tls;

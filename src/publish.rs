@@ -20,6 +20,7 @@ use zzdot_zonegen::{
     identity::Identity,
     publication::Stamp,
     publish::{JITTER, LIFETIME, Published, publish},
+    rollover::{Intervals, Keeper, Phase, Planned, Rotation},
     zone::Publication,
 };
 
@@ -31,9 +32,9 @@ const SIGN_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 const LEAST_REMAINING: Duration = Duration::from_secs(LIFETIME.as_secs() / 2);
 
 /// Loads the identity in `dir`; makes one when there is none at all. Says whether it was made.
-pub fn identity(dir: &Path, suffix: &Name) -> Result<(Identity, bool), Failure> {
+pub fn identity(dir: &Path, suffix: &Name) -> Result<(Keeper, bool), Failure> {
     if Identity::exists(dir)? {
-        return Ok((Identity::load(dir)?, false));
+        return Ok((Keeper::open(dir)?, false));
     }
     if let Some(parent) = dir.parent() {
         durable::create_folders(parent).map_err(|error| {
@@ -42,8 +43,8 @@ pub fn identity(dir: &Path, suffix: &Name) -> Result<(Identity, bool), Failure> 
             )
         })?;
     }
-    let made = Identity::create(dir, suffix, &SystemRandom::new())?;
-    Ok((made, true))
+    Identity::create(dir, suffix, &SystemRandom::new())?;
+    Ok((Keeper::open(dir)?, true))
 }
 
 /// Why the zones are due to be signed.
@@ -57,32 +58,39 @@ pub enum Due {
     Daily,
     /// The clock jumped.
     ShortValidity,
+    /// There are other keys.
+    RollOver,
 }
 
-/// Keeps the zones of one identity signed.
+/// Keeps the zones of one identity signed, and replaces its keys when their time has come.
 #[derive(Debug)]
 pub struct Publisher {
-    identity: Identity,
+    keeper: Keeper,
     dir: PathBuf,
+    intervals: Intervals,
     current: Option<(Publication, Stamp)>,
+    /// The keys are others than those that the zones were signed with.
+    rolled: bool,
     /// Why the last attempt failed.
     trouble: Option<Failure>,
 }
 
 impl Publisher {
-    /// Publishes `identity`, whose files are in `dir`.
-    pub fn new(identity: Identity, dir: PathBuf) -> Self {
+    /// Publishes the identity of `keeper`, whose files are in `dir`.
+    pub fn new(keeper: Keeper, dir: PathBuf, intervals: Intervals) -> Self {
         Self {
-            identity,
+            keeper,
             dir,
+            intervals,
             current: None,
+            rolled: false,
             trouble: None,
         }
     }
 
     /// Who is published.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        self.keeper.identity()
     }
 
     /// The last stamp under which was published, if anything was since the start.
@@ -95,35 +103,111 @@ impl Publisher {
         self.trouble.as_ref()
     }
 
-    /// Signs the zones when that is due. `None` means that those of before stay.
+    /// How often keys are to be replaced from now on.
+    pub fn replace_intervals(&mut self, intervals: Intervals) {
+        self.intervals = intervals;
+    }
+
+    /// What happens to the keys next, the soonest first.
+    pub fn plan(&self, now: UnixTime) -> Vec<Planned> {
+        self.keeper.plan(now, &self.intervals)
+    }
+
+    /// Begins a roll-over that somebody asks for. What is compromised is replaced here and now, the zones with the next
+    /// [`Publisher::renew`].
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn rotate(&mut self, rotation: &Rotation, now: UnixTime) -> Result<(), Failure> {
+        self.keeper.rotate(rotation, now)?;
+        let (what, compromised) = (rotation.what, rotation.compromised);
+        tracing::info!(%what, compromised, "roll-over asked for");
+        self.rolled |= compromised;
+        Ok(())
+    }
+
+    /// Takes the steps of roll-overs that are due, and signs the zones when that is. `None` means that those of before
+    /// stay.
     pub fn renew(&mut self, publication: &Publication, now: UnixTime) -> Option<Published> {
-        let due = due(self.current.as_ref(), publication, now)?;
+        let stepped = self.step(now);
+        let due = match self.rolled {
+            true => Some(Due::RollOver),
+            false => due(self.current.as_ref(), publication, now),
+        };
+        let Some(due) = due else {
+            self.tell(stepped.err()?);
+            return None;
+        };
         match self.sign(publication, now) {
             Ok((published, stamp)) => {
                 tracing::info!(
                     serial = stamp.serial,
                     reason = ?due,
-                    name = %self.identity.name(),
+                    name = %self.identity().name(),
                     "zones signed"
                 );
                 self.current = Some((publication.clone(), stamp));
+                self.rolled = false;
                 self.trouble = None;
+                if let Err(failure) = stepped {
+                    self.tell(failure);
+                }
                 Some(published)
             }
             Err(failure) => {
-                // The text may have the time in it; what helps changes with what is wrong.
-                let told = self.trouble.as_ref();
-                if told.is_none_or(|told| told.hint != failure.hint) {
-                    tracing::error!(
-                        error = %failure,
-                        hint = failure.hint.as_deref().unwrap_or_default(),
-                        "zones not signed; trying again every minute"
-                    );
-                }
-                self.trouble = Some(failure);
+                self.tell(failure);
                 None
             }
         }
+    }
+
+    /// To be called when what [`Publisher::renew`] returned, and the certificate, are served: what waits for that waits
+    /// from now on.
+    pub fn served(&mut self, now: UnixTime) {
+        if self.rolled || self.current.is_none() {
+            return;
+        }
+        if let Err(error) = self.keeper.served(now) {
+            self.tell(error.into());
+        }
+    }
+
+    /// Nothing is done by a clock that is behind: what it did could not be signed.
+    fn step(&mut self, now: UnixTime) -> Result<(), Failure> {
+        let last = match self.stamp() {
+            Some(stamp) => Some(stamp.clone()),
+            None => Stamp::load(&self.dir)?,
+        };
+        if Stamp::next(last.as_ref(), now).is_err() {
+            return Ok(());
+        }
+        let before = self.keys();
+        let taken = self.keeper.tick(now, &self.intervals);
+        self.rolled |= self.keys() != before;
+        for step in taken? {
+            tracing::info!(what = %step.what(), "roll-over: {}", step.describe());
+        }
+        Ok(())
+    }
+
+    /// What of the state shows in the zones.
+    fn keys(&self) -> (Vec<(String, Phase)>, usize) {
+        let state = self.identity().state();
+        let keys = state.keys.iter().map(|key| (key.stem.clone(), key.phase));
+        (keys.collect(), state.statements.len())
+    }
+
+    fn tell(&mut self, failure: Failure) {
+        // The text may have the time in it; what helps changes with what is wrong.
+        let told = self.trouble.as_ref();
+        if told.is_none_or(|told| told.hint != failure.hint) {
+            tracing::error!(
+                error = %failure,
+                hint = failure.hint.as_deref().unwrap_or_default(),
+                "zones not signed, or keys not replaced; trying again every minute"
+            );
+        }
+        self.trouble = Some(failure);
     }
 
     fn sign(
@@ -132,7 +216,7 @@ impl Publisher {
         now: UnixTime,
     ) -> Result<(Published, Stamp), Failure> {
         let stamp = Stamp::advance(&self.dir, now)?;
-        let published = publish(&self.identity, publication, &stamp)?;
+        let published = publish(self.identity(), publication, &stamp)?;
         Ok((published, stamp))
     }
 }
@@ -189,7 +273,7 @@ mod tests {
         let dir = folder.path().join("identity");
         let (identity, made) = identity(&dir, &zz()).unwrap();
         assert!(made);
-        let mut publisher = Publisher::new(identity, dir);
+        let mut publisher = Publisher::new(identity, dir, Intervals::default());
         let mut what = publication();
         assert!(publisher.renew(&what, NOW).is_some());
         let first = publisher.stamp().unwrap().serial;
@@ -218,12 +302,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("identity");
         let (made, _) = identity(&dir, &zz()).unwrap();
-        let mut publisher = Publisher::new(made, dir.clone());
+        let mut publisher = Publisher::new(made, dir.clone(), Intervals::default());
         assert!(publisher.renew(&publication(), NOW).is_some());
         // The same files after a restart, the clock a day behind.
         let (again, made) = identity(&dir, &zz()).unwrap();
         assert!(!made);
-        let mut publisher = Publisher::new(again, dir);
+        let mut publisher = Publisher::new(again, dir, Intervals::default());
         let behind = NOW.minus(Duration::from_secs(86_400));
         assert!(publisher.renew(&publication(), behind).is_none());
         let trouble = publisher.trouble().unwrap();
@@ -240,7 +324,7 @@ mod tests {
         let mut last = 0;
         for _ in 0..3 {
             let (identity, _) = identity(&dir, &zz()).unwrap();
-            let mut publisher = Publisher::new(identity, dir.clone());
+            let mut publisher = Publisher::new(identity, dir.clone(), Intervals::default());
             publisher.renew(&publication(), NOW).unwrap();
             let serial = publisher.stamp().unwrap().serial;
             assert!(serial > last);

@@ -15,6 +15,7 @@ pub mod check;
 pub mod demo;
 pub mod flush;
 pub mod identity;
+pub mod rotate;
 pub mod serve;
 pub mod status;
 
@@ -41,6 +42,8 @@ pub enum Command {
     Flush(flush::Arguments),
     /// Show who this resolver is
     Identity(identity::Arguments),
+    /// Replace a certificate or a key by a successor
+    Rotate(rotate::Arguments),
     /// Say what "serve" would do with a configuration, and change nothing
     Check(Place),
     /// Show the whole upgrade on this machine, without root and in a temporary folder
@@ -76,6 +79,7 @@ impl Command {
             Self::Status(arguments) => status::run(arguments).await,
             Self::Flush(arguments) => flush::run(arguments).await,
             Self::Identity(arguments) => identity::run(arguments).await,
+            Self::Rotate(arguments) => rotate::run(arguments).await,
             Self::Check(place) => check::run(place).await,
             Self::Demo(arguments) => demo::run(arguments).await,
         }

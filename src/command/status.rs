@@ -8,6 +8,10 @@ use zzdot_client::control::Request;
 use zzdot_zonegen::exit::Failure;
 
 use super::{Place, daemon, print, print_json};
+use crate::rollover;
+
+/// How many steps of roll-overs are shown, of those that come soonest.
+const ROLL_OVERS_SHOWN: usize = 4;
 
 /// The arguments of `zzdot status`.
 #[derive(Debug, Args)]
@@ -54,6 +58,10 @@ fn text(status: &Value) -> String {
     line("zones", &zones);
     line("trouble", &plain(&status["zones-trouble"]));
     line("hint", &plain(&status["zones-hint"]));
+    let steps = status["roll-overs"].as_array().into_iter().flatten();
+    for step in steps.take(ROLL_OVERS_SHOWN) {
+        line("next", &rollover::line(step));
+    }
     line("resolve", &plain(&status["resolve"]["mode"]));
     for upstream in status["resolve"]["upstreams"]
         .as_array()
@@ -133,6 +141,9 @@ mod tests {
                 "connections": 3},
             "published-addresses": ["192.0.2.1"], "access": ["192.0.2.0/24"],
             "zones": {"serial": 7}, "zones-trouble": null,
+            "roll-overs": [
+                {"step": "serve the next certificate", "at": 1_800_000_000, "waits-for": "time"},
+                {"step": "sign", "at": null, "waits-for": "publication"}],
             "resolve": {"mode": "forward", "upstreams": [{
                 "address": "9.9.9.9:53", "transport": "plain", "resting": true,
                 "latency-ms": 12, "answered": 5, "failed": 1}, {
@@ -154,6 +165,8 @@ mod tests {
              published    192.0.2.1\n\
              access       192.0.2.0/24\n\
              zones        serial 7\n\
+             next         2027-01-15T08:00:00Z serve the next certificate\n\
+             next         sign: waits for the step before it to be served\n\
              resolve      forward\n\
              upstream     9.9.9.9:53 plain, 12 ms, 5 answered, 1 failed, resting\n\
              upstream     9.9.9.10:53 plain, not asked yet, 0 answered, 0 failed\n\

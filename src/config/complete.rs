@@ -9,7 +9,7 @@ use std::{
 
 use hickory_proto::rr::Name;
 use zzdot_client::cache;
-use zzdot_zonegen::{publish::MAX_ADDRESSES, zone::ServerType};
+use zzdot_zonegen::{publish::MAX_ADDRESSES, rollover::Intervals, zone::ServerType};
 
 use super::{
     Config, MAX_WORKERS, Paths, Problem, Resolve, STOP_WITHIN, Upstream,
@@ -47,11 +47,40 @@ impl Config {
                 Some(suffix) => suffix.0.clone(),
                 None => Name::from_ascii("zz.").expect("a constant name"),
             },
+            rotation: intervals(&file.rotation)?,
             cache: kept_answers(&file.cache),
             limits: file.limits.clone(),
         })
     }
 }
+
+/// The longest time between two keys, in days.
+const MAX_DAYS: u32 = 3650;
+
+fn intervals(file: &file::Rotation) -> Result<Intervals, Problem> {
+    let default = Intervals::default();
+    let interval = |key, days: Option<u32>, default| match days {
+        None => Ok(default),
+        Some(0) => Ok(None),
+        Some(days @ 1..=MAX_DAYS) => Ok(Some(DAY * days)),
+        Some(days) => Err(Problem {
+            key,
+            text: format!("{days}; allowed: 1 to {MAX_DAYS}, or 0 for never"),
+        }),
+    };
+    Ok(Intervals {
+        certificate: interval(
+            "rotation.certificate-days",
+            file.certificate_days,
+            default.certificate,
+        )?,
+        zsk: interval("rotation.zsk-days", file.zsk_days, default.zsk)?,
+        ksk: interval("rotation.ksk-days", file.ksk_days, default.ksk)?,
+        anchor: interval("rotation.anchor-days", file.anchor_days, default.anchor)?,
+    })
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn kept_answers(file: &file::Cache) -> Option<cache::Limits> {
     let default = cache::Limits::default();

@@ -30,6 +30,8 @@ pub struct File {
     pub resolve: Resolve,
     /// `[publish]`
     pub publish: Publish,
+    /// `[rotation]`
+    pub rotation: Rotation,
     /// `[cache]`
     pub cache: Cache,
     /// `[limits]`
@@ -115,4 +117,18 @@ pub struct Publish {
     pub suffix: Option<Suffix>,
     /// The addresses that clients are told; those of the DoT listeners where absent.
     pub addresses: Option<Vec<IpAddr>>,
+}
+
+/// `[rotation]`: after how many days each kind of key is replaced by itself; 0: never.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Rotation {
+    /// The TLS certificate and its key.
+    pub certificate_days: Option<u32>,
+    /// The zone-signing keys of both zones.
+    pub zsk_days: Option<u32>,
+    /// The key-signing key of the name.
+    pub ksk_days: Option<u32>,
+    /// The trust anchor.
+    pub anchor_days: Option<u32>,
 }

@@ -11,7 +11,10 @@ use std::{
 
 use hickory_proto::rr::Name;
 use zzdot_client::cache;
-use zzdot_zonegen::zone::{Publication, ServerType};
+use zzdot_zonegen::{
+    rollover::Intervals,
+    zone::{Publication, ServerType},
+};
 
 use crate::{answer::access::AccessList, host::Host, listen::Limits};
 
@@ -60,6 +63,8 @@ pub struct Config {
     pub published: Vec<IpAddr>,
     /// Under what the name is invented on the first start.
     pub suffix: Name,
+    /// How often keys are replaced.
+    pub rotation: Intervals,
     /// Which answers are kept; none: every question is asked.
     pub cache: Option<cache::Limits>,
     /// What the front may cost.

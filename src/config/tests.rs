@@ -188,7 +188,7 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "[resolv]\n",
             "zzdot.toml:1: unknown field `resolv`, expected one of `state-dir`, \
-             `control-socket`, `stop-within-secs`, `workers`, `listen`, `access`, `resolve`, `publish`, `cache`, \
+             `control-socket`, `stop-within-secs`, `workers`, `listen`, `access`, `resolve`, `publish`, `rotation`, `cache`, \
              `limits`",
         ),
         (
@@ -294,6 +294,10 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
             "zzdot.toml:1: workers: 65; allowed: 1 to 64",
         ),
         (
+            "[rotation]\nzsk-days = 4000\n",
+            "zzdot.toml:2: rotation.zsk-days: 4000; allowed: 1 to 3650, or 0 for never",
+        ),
+        (
             "[publish]\nsuffix = \"a..b\"\n",
             "zzdot.toml:2: publish.suffix: \"a..b\" is not a domain name; allowed: for example \"zz\"",
         ),
@@ -301,6 +305,16 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
     for (text, expected) in cases {
         assert_eq!(refusal(text), expected, "for {text:?}");
     }
+}
+
+#[test]
+fn keys_are_rolled_as_often_as_the_file_says() {
+    let day = Duration::from_secs(24 * 3600);
+    assert_eq!(complete("").rotation, Intervals::default());
+    let text = "[rotation]\nzsk-days = 0\nanchor-days = 400\n";
+    let rotation = complete(text).rotation;
+    assert_eq!((rotation.zsk, rotation.anchor), (None, Some(day * 400)));
+    assert_eq!((rotation.certificate, rotation.ksk), (None, None));
 }
 
 #[test]

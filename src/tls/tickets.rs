@@ -126,7 +126,7 @@ pub struct Tickets {
 /// Where the keys are kept, and for whom.
 struct Place {
     path: PathBuf,
-    spki: [u8; 32],
+    spki: ArcSwap<[u8; 32]>,
 }
 
 /// The system gave no random octets.
@@ -160,7 +160,7 @@ impl Tickets {
         };
         let place = Place {
             path: path.to_owned(),
-            spki,
+            spki: ArcSwap::from_pointee(spki),
         };
         Self::with(keys, Some(place), now)
     }
@@ -185,20 +185,42 @@ impl Tickets {
         if !keys.is_due(now) {
             return Ok(false);
         }
-        let fresh = KeySeed {
+        let keys = keys.turned(now, self.fresh(now)?);
+        self.put(keys);
+        Ok(true)
+    }
+
+    /// Forgets all keys for a new one: the certificate's key is another now, and its digest `spki`. Whoever stole the old
+    /// one may have these keys, too; and a session resumed would prove the old one.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]: the keys stay.
+    pub fn start_anew(&self, spki: [u8; 32], now: UnixTime) -> Result<(), NoRandomness> {
+        let fresh = self.fresh(now)?;
+        if let Some(place) = &self.place {
+            place.spki.store(Arc::new(spki));
+        }
+        self.put(Keys::new([fresh]));
+        Ok(())
+    }
+
+    fn fresh(&self, now: UnixTime) -> Result<KeySeed, NoRandomness> {
+        Ok(KeySeed {
             name: self.draw()?,
             secret: self.draw()?,
             born: now,
-        };
-        let keys = Arc::new(keys.turned(now, fresh));
+        })
+    }
+
+    fn put(&self, keys: Keys) {
+        let keys = Arc::new(keys);
         self.keys.store(Arc::clone(&keys));
         if let Some(place) = &self.place
-            && let Err(error) = ticket_file::save(&place.path, &place.spki, keys.seeds())
+            && let Err(error) = ticket_file::save(&place.path, &place.spki.load(), keys.seeds())
         {
             let file = place.path.display();
             tracing::warn!(%file, %error, "ticket keys not saved; they end with the process");
         }
-        Ok(true)
     }
 
     fn draw<const N: usize>(&self) -> Result<[u8; N], NoRandomness> {

@@ -190,12 +190,32 @@ pub(crate) fn file_names(stem: &str) -> [String; 2] {
     }
 }
 
-/// Whether a file of this name is a key's, whoever's it is.
+/// Whether a file of this name is a key's, whoever's it is: of a first key, or of a later one with its number. What people
+/// put beside them is called otherwise, and is theirs.
 pub(crate) fn is_key_file(file: &str) -> bool {
-    let stems = [CERTIFICATE_STEM, TLS_KEY_STEM, "name-", "anchor-"];
-    let endings = [".pem", ".dnskey"];
-    stems.iter().any(|stem| file.starts_with(stem))
-        && endings.iter().any(|ending| file.ends_with(ending))
+    const FAMILIES: [&str; 8] = [
+        CERTIFICATE_STEM,
+        TLS_KEY_STEM,
+        "name-ksk",
+        "name-zsk",
+        "anchor-ksk",
+        "anchor-zsk",
+        "anchor-standby",
+        "anchor-revoked",
+    ];
+    let stem = file
+        .strip_suffix(".pem")
+        .or_else(|| file.strip_suffix(".dnskey"));
+    let number = |rest: &str| {
+        let number = rest.strip_prefix('-').unwrap_or_default();
+        !number.is_empty() && number.len() <= 8 && number.chars().all(|c| c.is_ascii_hexdigit())
+    };
+    stem.is_some_and(|stem| {
+        let mut rests = FAMILIES
+            .iter()
+            .filter_map(|family| stem.strip_prefix(family));
+        rests.any(|rest| rest.is_empty() || number(rest))
+    })
 }
 
 fn owner_of(name: &ResolverName, stem: &str) -> Name {
@@ -220,13 +240,36 @@ impl Folder<'_> {
 
     fn state(&self) -> Result<Option<State>, IdentityError> {
         if matches!(self.path(STATE_FILE).try_exists(), Ok(false)) {
-            return Ok(None);
+            return match self.has_later_keys()? {
+                false => Ok(None),
+                true => Err(IdentityError::Missing(self.path(STATE_FILE))),
+            };
         }
         let text = self.text(STATE_FILE)?;
         let state = State::parse(&text);
         state
             .map(Some)
             .map_err(|error| self.malformed(STATE_FILE, error.to_string()))
+    }
+
+    /// Whether there are files of keys that an identity does not begin with. Which of them are in use, the state alone
+    /// knows: to go back to the first ones would be a roll-back.
+    fn has_later_keys(&self) -> Result<bool, IdentityError> {
+        let first = State::first();
+        let first: Vec<String> = first
+            .keys
+            .iter()
+            .flat_map(|key| file_names(&key.stem))
+            .collect();
+        let entries = fs::read_dir(self.0).map_err(|source| IdentityError::Unreadable {
+            path: self.0.to_owned(),
+            source,
+        })?;
+        let mut files = entries.flatten().map(|entry| entry.file_name());
+        Ok(files.any(|file| {
+            let file = file.to_string_lossy();
+            is_key_file(&file) && !first.iter().any(|first| *first == file)
+        }))
     }
 
     fn held(&self, name: &ResolverName, key: &Key) -> Result<Held, IdentityError> {

@@ -15,6 +15,8 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use thiserror::Error;
 
+use crate::pem;
+
 /// The algorithm of every key made here.
 pub const ALGORITHM: Algorithm = Algorithm::ECDSAP256SHA256;
 
@@ -93,6 +95,12 @@ impl ZoneKey {
             tag: key_tag(&dnskey),
             dnskey,
         }
+    }
+
+    /// Takes a key out of a PEM text that holds nothing else, as the files of an identity do.
+    pub fn from_pem(flags: u16, text: &str) -> Result<Self, KeyError> {
+        let pkcs8 = pem::private_key(text.as_bytes()).ok_or(KeyError::Malformed)?;
+        Self::from_pkcs8(flags, pkcs8)
     }
 
     /// The public half.

@@ -32,7 +32,10 @@ use zzdot_client::{
     walker::walk,
     wire::{self, QuestionFlags},
 };
-use zzdot_zonegen::exit::{Exit, Failure};
+use zzdot_zonegen::{
+    exit::{Exit, Failure},
+    rollover::Intervals,
+};
 
 use self::sample::Sample;
 use super::print;
@@ -203,6 +206,7 @@ fn configuration(
         server_type: zzdot_zonegen::zone::ServerType::Forwarder,
         published: vec![dns.ip()],
         suffix: Name::from_ascii("zz.").expect("a constant name"),
+        rotation: Intervals::default(),
         cache: Some(zzdot_client::cache::Limits::default()),
         limits: Limits::default(),
     }

@@ -135,6 +135,10 @@ impl Keeper {
             return Err(KeeperError::Changed(self.dir.join(STATE_FILE)));
         }
         sweep(&self.dir, &self.identity);
+        if self.saved.is_empty() {
+            // Keys of later without a state would be an identity that has lost it.
+            self.save(self.identity.state().to_text())?;
+        }
         for (stem, held) in &next.shelf {
             let files = files_of(&next.name, stem, held);
             let before = self.identity.shelf.get(stem);
@@ -145,12 +149,18 @@ impl Keeper {
                 }
             }
         }
-        let text = next.state().to_text();
-        write(&self.dir.join(STATE_FILE), &text)?;
-        self.saved = text;
+        self.save(next.state().to_text())?;
         self.saved_air = next.state().air.secs;
         self.identity = next;
         sweep(&self.dir, &self.identity);
+        Ok(())
+    }
+}
+
+impl Keeper {
+    fn save(&mut self, text: String) -> Result<(), KeeperError> {
+        write(&self.dir.join(STATE_FILE), &text)?;
+        self.saved = text;
         Ok(())
     }
 }

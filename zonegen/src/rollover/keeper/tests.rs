@@ -270,6 +270,74 @@ fn a_stand_by_kept_elsewhere_is_asked_for_and_no_other_key_will_do() {
 }
 
 #[test]
+fn an_identity_that_lost_its_state_is_refused_once_keys_have_changed() {
+    let mut lab = Lab::new();
+    lab.rotate(What::Zsk, false).unwrap();
+    lab.serve();
+    let state = fs::read(lab.dir.join(STATE_FILE)).unwrap();
+    fs::remove_file(lab.dir.join(STATE_FILE)).unwrap();
+    assert!(matches!(
+        Keeper::open(&lab.dir),
+        Err(KeeperError::Identity(IdentityError::Missing(path))) if path.ends_with(STATE_FILE)
+    ));
+    replace(&lab.dir.join(STATE_FILE), &state, 0o600).unwrap();
+    lab.restart();
+    // A key of another roll-over under the name of this one.
+    let stem = |lab: &Lab| {
+        lab.keeper
+            .identity()
+            .state()
+            .keys
+            .last()
+            .unwrap()
+            .stem
+            .clone()
+    };
+    let other = Lab::new();
+    for file in file_names(&stem(&lab)) {
+        let foreign = file_names("anchor-zsk")[usize::from(file.ends_with(".pem"))].clone();
+        fs::copy(other.dir.join(foreign), lab.dir.join(file)).unwrap();
+    }
+    assert!(matches!(
+        Keeper::open(&lab.dir),
+        Err(KeeperError::Identity(IdentityError::Mismatch { .. }))
+    ));
+}
+
+#[test]
+fn leftovers_of_interruptions_go_and_what_people_put_there_stays() {
+    let mut lab = Lab::new();
+    let left = [
+        "name-zsk-4711.pem",
+        "tls-key-00aa11ff.pem",
+        ".zzdot-abc.new",
+    ];
+    let theirs = [
+        "anchor-ksk-backup.pem",
+        "name-zsk.pem.old",
+        "notes",
+        "certificate-.pem",
+    ];
+    for file in left.iter().chain(&theirs) {
+        replace(&lab.dir.join(file), b"x", 0o600).unwrap();
+    }
+    lab.rotate(What::Zsk, false).unwrap();
+    let files = lab.files();
+    assert!(
+        theirs
+            .iter()
+            .all(|file| files.iter().any(|found| found == file)),
+        "{files:?}"
+    );
+    assert!(
+        !left
+            .iter()
+            .any(|file| files.iter().any(|found| found == file)),
+        "{files:?}"
+    );
+}
+
+#[test]
 fn another_process_that_took_a_step_is_noticed() {
     let mut lab = Lab::new();
     let mut other = Keeper::open(&lab.dir).unwrap();
