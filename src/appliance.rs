@@ -263,6 +263,10 @@ impl Appliance {
             waits.push("control-socket");
             config.control_socket = old.control_socket.clone();
         }
+        if config.metrics != old.metrics {
+            waits.push("metrics");
+            config.metrics = old.metrics;
+        }
         if config.workers != old.workers {
             waits.push("workers");
             config.workers = old.workers;

@@ -14,6 +14,7 @@ pub mod counters;
 pub mod error;
 pub mod host;
 pub mod listen;
+pub mod metrics;
 pub mod passed;
 pub mod publish;
 pub mod resolve;

@@ -8,7 +8,7 @@ use tokio::{
     sync::Mutex,
     time::{Interval, MissedTickBehavior, interval},
 };
-use zzdot_client::control::ControlServer;
+use zzdot_client::{control::ControlServer, metrics::MetricsListener};
 use zzdot_zonegen::exit::{Exit, Failure};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     control::{self, Shared},
     error,
     host::Host,
-    passed,
+    metrics, passed,
 };
 
 /// How often clock, addresses and signatures are looked at.
@@ -43,6 +43,7 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
     warn_without_upstreams(&config);
     let mut signals = Signals::register()?;
     let control = bind_control(&config).await?;
+    let metrics = bind_metrics(&config).await?;
     let appliance = Appliance::start(config, options.config.clone(), inherited)?;
     say_hello(&appliance);
     let shared: Shared = Arc::new(Mutex::new(Some(appliance)));
@@ -50,6 +51,10 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
     // The socket's mode says who may ask.
     let control =
         tokio::spawn(control.serve(move |request, _| control::handle(answering.clone(), request)));
+    let telling = metrics.map(|listener| {
+        let shared = shared.clone();
+        tokio::spawn(listener.serve(move || metrics::page(shared.clone())))
+    });
     notify(&[NotifyState::Ready]);
     watch(&options, &passed_in, &shared, &mut signals).await;
     notify(&[NotifyState::Stopping]);
@@ -61,6 +66,9 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
     // Ended before the runtime is, so that the socket's file is gone when the process is.
     control.abort();
     let _ = control.await;
+    if let Some(telling) = telling {
+        telling.abort();
+    }
     Ok(())
 }
 
@@ -138,6 +146,21 @@ fn observed_again(passed_in: &Host) -> Option<Host> {
             None
         }
     }
+}
+
+async fn bind_metrics(config: &Config) -> Result<Option<MetricsListener>, Failure> {
+    let Some(address) = config.metrics else {
+        return Ok(None);
+    };
+    let listener = MetricsListener::bind(address).await.map_err(|error| {
+        Failure::new(
+            Exit::CannotRun,
+            format!("cannot listen on {address} for metrics: {error}"),
+        )
+        .with_hint("set `metrics` to another ADDRESS:PORT")
+    })?;
+    tracing::info!(%address, "numbers are told to whoever asks there");
+    Ok(Some(listener))
 }
 
 async fn bind_control(config: &Config) -> Result<ControlServer, Failure> {

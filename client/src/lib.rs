@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod network;
 pub mod orders;
 pub mod run;
+pub mod since_boot;
 pub mod store;
 pub mod stub;
 pub mod tally;

@@ -2,6 +2,8 @@
 //!
 //! What is told are counts and states. No name that was asked for and no address of who asked is among them.
 
+mod page;
+
 use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::io;
@@ -13,6 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+pub use page::page;
 
 /// Where the numbers are.
 pub const PATH: &str = "/metrics";

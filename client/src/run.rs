@@ -9,6 +9,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
@@ -16,8 +17,10 @@ use crate::config::{Config, Server, control_socket, state_dir as choose_state_di
 use crate::control::ControlServer;
 use crate::dot::Lane;
 use crate::host::{RESOLV_CONF, system_server};
+use crate::metrics::{self, MetricsListener};
 use crate::orders::{Household, obey};
 use crate::place::Surroundings;
+use crate::since_boot::SinceBoot;
 use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
 use crate::upstream::Upstream;
@@ -47,12 +50,15 @@ pub async fn run(
         Some(server) => discovered(server, &config, store.as_ref())?,
         None => configured(&config)?,
     };
+    let since_boot = SinceBoot::open(&folder);
     let daemon = Arc::new(Daemon {
         upstream: Mutex::new(upstream),
         store,
         counters: Arc::default(),
         addresses,
+        since_boot: Arc::clone(&since_boot),
     });
+    let metrics = bind_metrics(&config).await?;
     let control_path = control_socket(config.control_socket.as_deref(), &folder);
     let control = ControlServer::bind(&control_path, CONTROL_MODE)
         .await
@@ -72,6 +78,15 @@ pub async fn run(
             async move { obey(&*daemon, &request, caller).await }
         })
     });
+    let mut helpers = JoinSet::new();
+    helpers.spawn(Arc::clone(&since_boot).keep());
+    if let Some(listener) = metrics {
+        let daemon = Arc::clone(&daemon);
+        helpers.spawn(listener.serve(move || {
+            let page = metrics::page(&daemon.status());
+            async move { page }
+        }));
+    }
     tracing::info!(listen = ?stub.addresses(), control = %control_path.display(), "ready");
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(feed_watchdog());
@@ -101,6 +116,8 @@ pub async fn run(
     controlling.abort();
     // Wait for it, so that its socket is gone when this process is.
     let _ = controlling.await;
+    helpers.abort_all();
+    since_boot.save();
     Ok(())
 }
 
@@ -110,6 +127,7 @@ struct Daemon {
     store: Option<Arc<Store>>,
     counters: Arc<StubCounters>,
     addresses: Vec<SocketAddr>,
+    since_boot: Arc<SinceBoot>,
 }
 
 impl Daemon {
@@ -123,6 +141,7 @@ impl Daemon {
             ("listen", old.listen == new.listen),
             ("state-dir", old.state_dir == new.state_dir),
             ("control-socket", old.control_socket == new.control_socket),
+            ("metrics", old.metrics == new.metrics),
             ("askers", old.askers == new.askers),
             ("limits", old.limits == new.limits),
             ("cache", old.cache == new.cache),
@@ -159,6 +178,7 @@ impl Household for Daemon {
             status.extend(upstream);
         }
         status["listener"] = json!(self.counters.read());
+        status["cleartext-since-boot"] = self.since_boot.total().into();
         status
     }
 
@@ -194,6 +214,19 @@ fn sockets(config: &Config) -> Result<Sockets, Failure> {
         message: error.to_string(),
         hint: error.hint(),
     })
+}
+
+/// Taken before the daemon says that it is ready: an address that is not free is a fault to be told.
+async fn bind_metrics(config: &Config) -> Result<Option<MetricsListener>, Failure> {
+    let Some(address) = config.metrics else {
+        return Ok(None);
+    };
+    let listener = MetricsListener::bind(address).await.map_err(|error| {
+        let message = format!("cannot listen on {address} for metrics: {error}");
+        Failure::new(Exit::CannotRun, message).with_hint("set `metrics` to another ADDRESS:PORT")
+    })?;
+    tracing::info!(%address, "numbers are told to whoever asks there");
+    Ok(Some(listener))
 }
 
 fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Failure> {

@@ -12,6 +12,55 @@ use crate::ladder::Rung;
 /// The tally of this process.
 pub static TALLY: Tally = Tally::new();
 
+/// Every reason for which a question may get no answer: the names of refusals, and of what keeps answers away without
+/// anybody's ill will. All are told from the start, so that a reader of numbers knows what there is.
+pub const REASONS: [&str; 44] = [
+    "alias",
+    "anchor-changed",
+    "captive-portal",
+    "certificate-mismatch",
+    "clock-below-floor",
+    "denial-missing",
+    "downgraded",
+    "handshake-failed",
+    "identity-revoked",
+    "key-revoked",
+    "legacy",
+    "malformed-answer",
+    "malformed-record",
+    "name-changed",
+    "name-not-denied",
+    "no-answer",
+    "no-answer-on-dot-port",
+    "no-network",
+    "no-resolver-name",
+    "no-usable-tlsa",
+    "not-approved",
+    "not-encrypted",
+    "not-enrolled",
+    "not-signed-by-anchor",
+    "not-zone-key",
+    "outside-zone",
+    "record-missing",
+    "revoked-key-returned",
+    "rolled-back",
+    "signature-expired",
+    "signature-missing",
+    "signature-not-yet-valid",
+    "signature-wrong",
+    "too-many-keys",
+    "too-many-signatures",
+    "too-many-tries",
+    "type-not-denied",
+    "unknown-key",
+    "unsupported-algorithm",
+    "wildcard-not-denied",
+    "wildcard-not-proven",
+    "wrong-labels",
+    "wrong-protocol",
+    "wrong-signer",
+];
+
 /// Counters that only rise.
 #[derive(Debug)]
 pub struct Tally {
@@ -38,6 +87,7 @@ impl Tally {
 
     /// Counts a question that got no answer, by the name of the reason.
     pub fn count_failure(&self, reason: &'static str) {
+        debug_assert!(REASONS.contains(&reason), "{reason} is not listed");
         *self.failures().entry(reason).or_default() += 1;
     }
 
@@ -71,6 +121,11 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reasons_are_in_order_and_each_is_there_once() {
+        assert!(REASONS.is_sorted_by(|one, next| one < next), "{REASONS:?}");
+    }
 
     #[test]
     fn each_kind_of_answer_is_counted_apart_and_each_reason_under_its_name() {

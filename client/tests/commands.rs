@@ -34,7 +34,7 @@ fn a_bad_configuration_is_told_with_file_line_and_key() {
     for arguments in [["check", "--config"], ["run", "--config"]] {
         let output = client(&[&arguments[..], &[path.to_str().unwrap()]].concat());
         let expected = format!(
-            "zzdot-client: {}:3: legacy: unknown variant `yes`, expected `plain` or `refuse`\n",
+            "zzdot-client: {}:3: legacy: unknown variant `yes`, expected one of `plain`, `encrypted`, `verified`, `refuse`\n",
             path.display()
         );
         assert_eq!(stderr(&output), expected);

@@ -31,6 +31,7 @@ impl Config {
             state_dir: paths.state_dir,
             control_socket: paths.control_socket,
             stop_within: stop_within(file)?,
+            metrics: file.metrics.map(|metrics| metrics.0),
             workers: workers(file)?,
             access: match &file.access.allow {
                 Some(networks) => {

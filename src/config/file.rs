@@ -5,6 +5,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use serde::Deserialize;
+use zzdot_client::config::MetricsAddress;
 
 use crate::listen::Limits;
 
@@ -20,6 +21,8 @@ pub struct File {
     pub control_socket: Option<PathBuf>,
     /// How long questions in flight are waited for when the service stops, in seconds.
     pub stop_within_secs: Option<u64>,
+    /// Where numbers are told.
+    pub metrics: Option<MetricsAddress>,
     /// Threads that serve.
     pub workers: Option<u64>,
     /// `[listen]`

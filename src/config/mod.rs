@@ -47,6 +47,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// How long questions in flight are waited for when the service stops.
     pub stop_within: Duration,
+    /// Where numbers are told, to whoever reaches it; nowhere by default.
+    pub metrics: Option<SocketAddr>,
     /// Threads that serve; where absent, as many as there are processors.
     pub workers: Option<usize>,
     /// Where plain DNS is taken.

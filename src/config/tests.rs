@@ -147,6 +147,18 @@ fn loopback_is_published_only_by_who_serves_nothing_else() {
 }
 
 #[test]
+fn numbers_are_told_at_an_address_with_a_port_or_nowhere() {
+    assert_eq!(complete("").metrics, None);
+    let config = complete("metrics = \"[::1]:9153\"\n");
+    assert_eq!(config.metrics, Some("[::1]:9153".parse().unwrap()));
+    let said = refusal("metrics = \"127.0.0.1\"\n");
+    assert!(
+        said.contains("zzdot.toml:1: metrics: ") && said.contains("ADDRESS:PORT"),
+        "{said}"
+    );
+}
+
+#[test]
 fn addresses_for_dns_are_addresses_for_dot() {
     let config = complete("[listen]\ndns = [\"192.168.1.1\"]\n");
     assert_eq!(config.dot, sockets(&["192.168.1.1:853"]));
@@ -188,7 +200,7 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "[resolv]\n",
             "zzdot.toml:1: unknown field `resolv`, expected one of `state-dir`, \
-             `control-socket`, `stop-within-secs`, `workers`, `listen`, `access`, `resolve`, `publish`, `rotation`, `cache`, \
+             `control-socket`, `stop-within-secs`, `metrics`, `workers`, `listen`, `access`, `resolve`, `publish`, `rotation`, `cache`, \
              `limits`",
         ),
         (

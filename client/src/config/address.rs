@@ -30,6 +30,23 @@ impl<'de> Deserialize<'de> for ListenAddress {
     }
 }
 
+/// Where numbers are told, in the configuration of either program: with a port, since there is none by custom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsAddress(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for MetricsAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let allowed = "ADDRESS:PORT such as \"127.0.0.1:9153\" is expected";
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && !address.ip().is_multicast() => Ok(Self(address)),
+            _ => Err(serde::de::Error::custom(format!(
+                "found \"{text}\"; {allowed}"
+            ))),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum ServerSetting {
     System,

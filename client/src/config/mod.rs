@@ -18,7 +18,7 @@ use crate::host::front::FrontSetting;
 use crate::session::Policy;
 use crate::stub::StubLimits;
 
-pub use address::address_and_port;
+pub use address::{MetricsAddress, address_and_port};
 pub use places::{control_socket, state_dir};
 pub(crate) use proof::native_roots;
 
@@ -38,6 +38,7 @@ struct File {
     ca_file: Option<PathBuf>,
     state_dir: Option<PathBuf>,
     control_socket: Option<PathBuf>,
+    metrics: Option<MetricsAddress>,
     legacy: LegacyPolicy,
     first_use: FirstUse,
     front: FrontSetting,
@@ -59,6 +60,7 @@ impl Default for File {
             ca_file: None,
             state_dir: None,
             control_socket: None,
+            metrics: None,
             legacy: LegacyPolicy::default(),
             first_use: FirstUse::default(),
             front: FrontSetting::default(),
@@ -81,6 +83,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Where the control socket is, if the file says so.
     pub control_socket: Option<PathBuf>,
+    /// Where numbers are told, to whoever reaches it; nowhere by default.
+    pub metrics: Option<SocketAddr>,
     /// What to do with a server that is not upgraded.
     pub legacy: LegacyPolicy,
     /// What to do with an upgraded one that nobody knows.
@@ -277,6 +281,7 @@ impl Config {
             server,
             state_dir: file.state_dir,
             control_socket: file.control_socket,
+            metrics: file.metrics.map(|metrics| metrics.0),
             legacy: file.legacy,
             first_use: file.first_use,
             front: file.front,

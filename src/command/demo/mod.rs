@@ -196,6 +196,7 @@ fn configuration(
         control_socket: state_dir.join("control.sock"),
         state_dir,
         stop_within: Duration::from_secs(1),
+        metrics: None,
         dns: vec![dns],
         dot: vec![dot],
         access: AccessList::default(),
