@@ -26,6 +26,7 @@ pub mod walker;
 
 // Without IO: messages and a clock in, questions and verdicts out.
 pub mod cache;
+pub mod comparison;
 pub mod discover;
 pub mod ladder;
 pub mod place;
