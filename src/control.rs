@@ -33,6 +33,7 @@ pub async fn handle(appliance: Shared, request: Request) -> Result<Value, Reject
             done.map_err(|failure| Rejection {
                 message: failure.message,
                 hint: failure.hint,
+                reason: None,
             })
         }
         _ => Err(Rejection::unknown_command(&request)),

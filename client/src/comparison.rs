@@ -55,13 +55,28 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
+    /// A stable name in kebab-case.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OtherKey { .. } => "other-key",
+            Self::Revoked(_) => "identity-revoked",
+            Self::NobodyMet => "nobody-met",
+            Self::NotMet(_) => "not-met",
+            Self::Mistyped { .. } => "mistyped",
+            Self::Other { .. } => "other-resolver",
+            Self::Nobody => "phrase-of-nobody",
+        }
+    }
+
     /// What it most likely means, and what to do.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::OtherKey { .. } => Some(
                 "either the code was printed before two changes of the key, or somebody else took the name: \
-                 look at `zzdot identity --qr` on the resolver itself, and do not go on until they agree",
+                 look at `zzdot identity --qr` on the resolver itself, and do not go on until they agree; \
+                 `zzdot-client pending --dismiss NAME` takes away who only waits",
             ),
             Self::Nobody => Some(
                 "either it belongs to another resolver, or the one that answers here is not the one you mean: \

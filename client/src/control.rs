@@ -28,6 +28,8 @@ pub use crowd::CONTROL_CONNECTIONS_PER_USER;
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
 /// Longest request, in bytes, its line feed included.
 pub const CONTROL_REQUEST_BYTES_MAX: u64 = 64 * 1024;
+/// The same of root and the daemon's own user: room for what is imported.
+pub const CONTROL_IMPORT_BYTES_MAX: u64 = 6 * 1024 * 1024;
 /// Longest reply, in bytes, its line feed included.
 pub const CONTROL_REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long one side waits for the other's next line. A walk, the slowest order, fits well within.
@@ -90,6 +92,9 @@ pub struct Rejection {
     /// What would help.
     #[serde(default)]
     pub hint: Option<String>,
+    /// The stable name of the reason, where somebody is not trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Rejection {
@@ -98,6 +103,7 @@ impl Rejection {
         Self {
             message: message.into(),
             hint: None,
+            reason: None,
         }
     }
 
@@ -106,6 +112,7 @@ impl Rejection {
         Self {
             message: format!("the daemon does not know the command '{}'", request.command),
             hint: Some("the tool and the daemon may be of different versions".to_owned()),
+            reason: None,
         }
     }
 }
@@ -289,17 +296,21 @@ where
 {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
+    let most = match caller.is_privileged(nix::unistd::geteuid().as_raw()) {
+        true => CONTROL_IMPORT_BYTES_MAX,
+        false => CONTROL_REQUEST_BYTES_MAX,
+    };
     loop {
         let mut line = Vec::new();
-        let limited = (&mut read).take(CONTROL_REQUEST_BYTES_MAX);
+        let limited = (&mut read).take(most);
         match timeout(CONTROL_IDLE, { limited }.read_until(b'\n', &mut line)).await {
             Err(_) | Ok(Ok(0)) => return Ok(()),
             Ok(read) => read?,
         };
         let whole = line.ends_with(b"\n");
-        let reply = if !whole && line.len() as u64 == CONTROL_REQUEST_BYTES_MAX {
+        let reply = if !whole && line.len() as u64 == most {
             Reply::Error(Rejection::new(format!(
-                "a request has at most {CONTROL_REQUEST_BYTES_MAX} bytes"
+                "a request has at most {most} bytes"
             )))
         } else {
             match serde_json::from_slice(&line) {
@@ -423,7 +434,7 @@ mod tests {
         let error = lines.next_line().await.unwrap().unwrap();
         assert!(error.contains("not a request"), "{error}");
         write
-            .write_all(&vec![b'x'; CONTROL_REQUEST_BYTES_MAX as usize])
+            .write_all(&vec![b'x'; CONTROL_IMPORT_BYTES_MAX as usize])
             .await
             .unwrap();
         let error = lines.next_line().await.unwrap().unwrap();

@@ -59,8 +59,8 @@ pub async fn authorise(needs: Needs, caller: Caller, what: &str) -> Result<(), R
         Err(error) => {
             tracing::warn!(uid = caller.uid, what, %error, "an order was declined");
             Err(Rejection {
-                message: error.to_string(),
                 hint: Some("root may: try with sudo".to_owned()),
+                ..Rejection::new(error.to_string())
             })
         }
     }

@@ -230,6 +230,19 @@ impl Store {
         name: &ResolverName,
         verification: Option<Verification>,
     ) -> Result<KnownIdentity, DecisionError> {
+        self.approve_if(name, verification, |_| true)
+    }
+
+    /// The same for whoever `is_meant`: somebody else may have taken the place of the one that a person compared since then.
+    ///
+    /// # Errors
+    /// Those, and [`DecisionError::OtherKey`]. Nothing changed.
+    pub fn approve_if(
+        &self,
+        name: &ResolverName,
+        verification: Option<Verification>,
+        is_meant: impl FnOnce(&KnownIdentity) -> bool,
+    ) -> Result<KnownIdentity, DecisionError> {
         self.decide(|content| {
             let name = name.clone();
             let Some(mut pending) = content.pending.get(&name).cloned() else {
@@ -251,6 +264,9 @@ impl Store {
                 },
                 None => pending.identity,
             };
+            if !is_meant(&identity) {
+                return Err(DecisionError::OtherKey { name });
+            }
             if let Some(verification) = verification {
                 identity = identity.verified(verification);
             }

@@ -5,6 +5,7 @@ use zzdot_zonegen::clock::UnixTime;
 
 use super::discovery::Discovery;
 use super::now;
+use crate::comparison::phrase_of;
 use crate::ladder::Rung;
 use crate::session::{Failure, Route, State};
 use crate::store::Store;
@@ -18,6 +19,11 @@ pub fn describe(identity: &KnownIdentity) -> Value {
         "name": identity.name,
         "trust": identity.state,
         "trust-in-words": identity.state.to_string(),
+        "verification": identity.verification.map(|verification| json!({
+            "by": verification.by,
+            "at": verification.at.to_string(),
+        })),
+        "phrase": phrase_of(identity).map(|phrase| phrase.to_string()),
         "server-type": identity.server_type,
         "endpoint": identity.endpoint,
         "anchor-key-tags": identity.anchor.trusted().iter().map(key_tag).collect::<Vec<_>>(),

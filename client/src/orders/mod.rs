@@ -1,0 +1,165 @@
+//! What the daemon does and tells when its control socket asks: the table of its orders.
+//!
+//! The tools carry out the same orders on the store themselves where no daemon is running.
+
+mod decide;
+mod tell;
+mod transfer;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::Value;
+use zzdot_zonegen::name::ResolverName;
+
+use crate::authority::{Needs, authorise};
+use crate::control::{Caller, Rejection, Request};
+use crate::store::{DecisionError, Store, StoreError};
+
+/// What orders are about: the daemon, as far as they reach into it.
+pub trait Household: Send + Sync {
+    /// What it is doing, for `zzdot-client status`.
+    fn status(&self) -> Value;
+
+    /// What it remembers; none where the server is configured and nothing has to be remembered.
+    fn store(&self) -> Option<&Arc<Store>>;
+
+    /// Forgets an identity in the store and in all sessions; false when it is not known.
+    fn forget(&self, name: &ResolverName) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// What is remembered while no daemon is running.
+#[derive(Debug)]
+pub struct AtRest(pub Arc<Store>);
+
+impl Household for AtRest {
+    fn status(&self) -> Value {
+        Value::Null
+    }
+
+    fn store(&self) -> Option<&Arc<Store>> {
+        Some(&self.0)
+    }
+
+    async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
+        self.0.forget(name)
+    }
+}
+
+/// What has to be shown for a command, and what people are told that it does.
+fn needs(request: &Request) -> (Needs, &'static str) {
+    match request.command.as_str() {
+        "verify" => (Needs::Authority, "vouch for a resolver by its code"),
+        "approve" => (Needs::Authority, "accept a resolver"),
+        "dismiss" => (Needs::Authority, "dismiss a resolver undecided"),
+        "forget" => (Needs::Authority, "forget a resolver"),
+        "revoke" => (Needs::Authority, "never use a resolver again"),
+        "label-network" => (Needs::Authority, "name a network"),
+        "forget-network" => (Needs::Authority, "forget a network"),
+        "export" => (Needs::Authority, "tell which resolvers are known"),
+        "import" => (Needs::Authority, "take over resolvers of another computer"),
+        _ => (Needs::Nothing, ""),
+    }
+}
+
+/// Does what is asked, if `caller` may ask for it.
+///
+/// # Errors
+/// What the person who asked is told instead.
+pub async fn obey(
+    household: &impl Household,
+    request: &Request,
+    caller: Caller,
+) -> Result<Value, Rejection> {
+    let (needs, what) = needs(request);
+    authorise(needs, caller, what).await?;
+    carry_out(household, request).await
+}
+
+/// Does what is asked, for somebody who may.
+///
+/// # Errors
+/// What the person who asked is told instead.
+pub async fn carry_out(household: &impl Household, request: &Request) -> Result<Value, Rejection> {
+    match request.command.as_str() {
+        "status" => Ok(household.status()),
+        "resolvers" => Ok(tell::resolvers(household)),
+        "pending" => Ok(tell::pending(household)),
+        "networks" => Ok(tell::networks(household)),
+        "verify" => decide::verify(household, request).await,
+        "approve" => decide::approve(household, request).await,
+        "dismiss" => decide::dismiss(household, request).await,
+        "forget" => decide::forget(household, request).await,
+        "revoke" => decide::revoke(household, request).await,
+        "label-network" => decide::label_network(household, request).await,
+        "forget-network" => decide::forget_network(household, request).await,
+        "export" => transfer::export(household),
+        "import" => transfer::import(household, request).await,
+        _ => Err(Rejection::unknown_command(request)),
+    }
+}
+
+/// The store of a daemon that has one.
+fn store(household: &impl Household) -> Result<&Arc<Store>, Rejection> {
+    household.store().ok_or_else(|| Rejection {
+        hint: Some("`server` names the resolver by tls:// and its key".to_owned()),
+        ..Rejection::new("the configuration says whom to trust: nothing is remembered")
+    })
+}
+
+/// The resolver that a request is about.
+fn named(request: &Request) -> Result<ResolverName, Rejection> {
+    let name = request
+        .text("name")
+        .ok_or_else(|| Rejection::new("which resolver? `name` is missing"))?;
+    name.parse()
+        .map_err(|error| Rejection::new(format!("which resolver? {error}")))
+}
+
+/// Changes the store on a thread that may wait for the disk. The sessions follow what is in it.
+async fn change<T, E>(
+    household: &impl Household,
+    change: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+) -> Result<T, Rejection>
+where
+    T: Send + 'static,
+    E: Into<DecisionError> + Send + 'static,
+{
+    let store = Arc::clone(store(household)?);
+    let changed = tokio::task::spawn_blocking(move || change(&store)).await;
+    let changed = changed.map_err(|error| Rejection::new(error.to_string()))?;
+    changed.map_err(|error| rejection(&error.into()))
+}
+
+/// A decision that has no effect, as people are told.
+fn rejection(error: &DecisionError) -> Rejection {
+    let (reason, hint) = match error {
+        DecisionError::NotVerified { .. } => (
+            Some("not-verified"),
+            Some(
+                "look at `zzdot identity --qr` on the resolver that you mean, and accept it by \
+                 `zzdot-client approve --phrase` or `zzdot-client verify`; nothing shorter will do",
+            ),
+        ),
+        DecisionError::Revoked { .. } => (Some("identity-revoked"), None),
+        DecisionError::OtherKey { .. } => (
+            Some("other-key"),
+            Some("somebody has taken over a name: do not go on until it is known who"),
+        ),
+        DecisionError::Unknown { .. } => (
+            None,
+            Some("`zzdot-client pending` and `zzdot-client resolvers list` tell who is known"),
+        ),
+        DecisionError::Full | DecisionError::NotAnExport(_) | DecisionError::Store(_) => {
+            (None, None)
+        }
+    };
+    Rejection {
+        message: error.to_string(),
+        hint: hint.map(str::to_owned),
+        reason: reason.map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests;
