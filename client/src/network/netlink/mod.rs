@@ -2,9 +2,12 @@
 
 mod ask;
 mod dump;
+mod elements;
 mod parse;
 mod socket;
+mod wireless;
 
 pub use dump::Told;
 pub use parse::{AddressRow, Event, LinkRow, NeighbourRow, RouteRow, Said, read};
 pub use socket::RouteSocket;
+pub use wireless::WirelessSocket;
