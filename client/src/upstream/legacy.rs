@@ -195,7 +195,7 @@ impl Upstream {
         };
         let upstream = Arc::clone(self);
         let server = discovery.server();
-        tokio::spawn(async move {
+        self.spawn(async move {
             let (climbed, reached) = climb(server, floor).await;
             if let Kind::Discovered(discovery) = &upstream.kind {
                 discovery.legacy.end_climb(server, climbed, reached);

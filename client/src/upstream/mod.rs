@@ -8,6 +8,7 @@ mod memory;
 mod status;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,8 +138,8 @@ impl Upstream {
         }
     }
 
-    /// It is not the server to ask any more: nothing is begun, and its connection ends with the questions that are under
-    /// way.
+    /// It is not the server to ask any more: nothing is begun, and what is under way is given up. No walk, no climb and
+    /// no question in cleartext goes on in the next network.
     pub fn retire(&self) {
         self.retired.send_replace(true);
         if let Kind::Discovered(discovery) = &self.kind {
@@ -151,6 +152,19 @@ impl Upstream {
         let mut retired = self.retired.subscribe();
         // It cannot be dropped while somebody asks.
         let _ = retired.wait_for(|retired| *retired).await;
+    }
+
+    /// Does `work` aside, until it is done or this is retired: whoever has the same address in the next network is
+    /// somebody else.
+    fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let upstream = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = upstream.retired() => {}
+                () = work => {}
+            }
+        });
     }
 
     fn is_retired(&self) -> bool {
@@ -352,7 +366,7 @@ impl Upstream {
         };
         let upstream = Arc::clone(self);
         let server = discovery.server();
-        tokio::spawn(async move {
+        self.spawn(async move {
             let Kind::Discovered(discovery) = &upstream.kind else {
                 return;
             };
@@ -399,7 +413,12 @@ impl Upstream {
         begun: Option<Pursuit>,
     ) -> Vec<u8> {
         let deadline = asked_at + self.query_budget;
-        match self.resolve(&query, deadline, begun).await {
+        let resolved = tokio::select! {
+            biased;
+            () = self.retired() => Err(Failure::NoAnswer("the network is gone".to_owned())),
+            resolved = self.resolve(&query, deadline, begun) => resolved,
+        };
+        match resolved {
             Ok(mut answer) => {
                 // Askers may check the letter case of the question that comes back.
                 if let Some(asked) = View::parse(&query).ok().and_then(|view| view.question()) {
