@@ -15,6 +15,7 @@ pub mod log;
 pub mod metrics;
 pub mod network;
 pub mod orders;
+pub mod places;
 pub mod run;
 pub mod since_boot;
 pub mod store;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -16,14 +16,12 @@ use zzdot_zonegen::name::ResolverName;
 use crate::config::{Config, Server, control_socket, state_dir as choose_state_dir};
 use crate::control::ControlServer;
 use crate::dot::Lane;
-use crate::host::{RESOLV_CONF, system_server};
 use crate::metrics::{self, MetricsListener};
 use crate::orders::{Household, obey};
-use crate::place::Surroundings;
+use crate::places::{Places, PlacesError, Settings, watch};
 use crate::since_boot::SinceBoot;
 use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
-use crate::upstream::Upstream;
 
 /// Everybody may ask how things stand; who may change them is decided for each order. A folder that is
 /// its owner's alone keeps others away from the socket in it.
@@ -46,13 +44,11 @@ pub async fn run(
     let addresses = sockets.addresses();
     let folder = choose_state_dir(state_dir.as_deref(), config.state_dir.as_deref())?;
     let store = open_store(&config, &folder)?;
-    let upstream = match discovered_server(&config, &addresses)? {
-        Some(server) => discovered(server, &config, store.as_ref())?,
-        None => configured(&config)?,
-    };
+    check_server(&config, &addresses)?;
+    let places = Places::new(store.clone(), settings(&config)).map_err(places_failure)?;
     let since_boot = SinceBoot::open(&folder);
     let daemon = Arc::new(Daemon {
-        upstream: Mutex::new(upstream),
+        places: Arc::new(places),
         store,
         counters: Arc::default(),
         addresses,
@@ -90,6 +86,7 @@ pub async fn run(
     tracing::info!(listen = ?stub.addresses(), control = %control_path.display(), "ready");
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(feed_watchdog());
+    let watching = tokio::spawn(watch(Arc::clone(&daemon.places), daemon.addresses.clone()));
 
     let mut current = config;
     loop {
@@ -112,6 +109,7 @@ pub async fn run(
     tracing::info!("stopping");
     notify(&[NotifyState::Stopping]);
     watchdog.abort();
+    watching.abort();
     stub.drain(current.limits.drain()).await;
     controlling.abort();
     // Wait for it, so that its socket is gone when this process is.
@@ -122,7 +120,7 @@ pub async fn run(
 }
 
 struct Daemon {
-    upstream: Mutex<Arc<Upstream>>,
+    places: Arc<Places>,
     /// None where the server is configured and nothing has to be remembered.
     store: Option<Arc<Store>>,
     counters: Arc<StubCounters>,
@@ -131,10 +129,6 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn upstream(&self) -> Arc<Upstream> {
-        Arc::clone(&self.upstream.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Takes over what can change while running; gives back what is in force.
     fn reload(&self, old: &Config, new: Config) -> Result<Config, Failure> {
         for (key, same) in [
@@ -151,17 +145,12 @@ impl Daemon {
                 return Err(Failure::new(Exit::Usage, message).with_hint("restart the service"));
             }
         }
-        if self.store.is_none() && !matches!(new.server, Server::Tls(_)) {
+        if self.store.is_none() && remembers(&new) {
             let message = "server cannot change from tls:// while running";
             return Err(Failure::new(Exit::Usage, message).with_hint("restart the service"));
         }
-        let upstream = match discovered_server(&new, &self.addresses)? {
-            // What is known about it, and the connection, are worth keeping.
-            Some(server) if self.upstream().continues_with(server, new.policy()) => return Ok(new),
-            Some(server) => discovered(server, &new, self.store.as_ref())?,
-            None => configured(&new)?,
-        };
-        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
+        check_server(&new, &self.addresses)?;
+        self.places.set(settings(&new)).map_err(places_failure)?;
         Ok(new)
     }
 }
@@ -173,7 +162,7 @@ impl Household for Daemon {
             "listen": self.addresses,
         });
         if let (Value::Object(status), Value::Object(upstream)) =
-            (&mut status, self.upstream().status())
+            (&mut status, self.places.status())
         {
             status.extend(upstream);
         }
@@ -187,17 +176,17 @@ impl Household for Daemon {
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
-        self.upstream().forget(name).await
+        self.places.forget(name).await
     }
 }
 
 impl Answer for Daemon {
     fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering {
-        self.upstream().answer(query)
+        Arc::clone(&self.places).answer(query)
     }
 
     fn lane(self: Arc<Self>) -> Option<Lane> {
-        self.upstream().lane()
+        Arc::clone(&self.places).lane()
     }
 }
 
@@ -230,7 +219,7 @@ async fn bind_metrics(config: &Config) -> Result<Option<MetricsListener>, Failur
 }
 
 fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Failure> {
-    if matches!(config.server, Server::Tls(_)) {
+    if !remembers(config) {
         // Only the control socket lives there.
         zzdot_zonegen::durable::create_folders(folder).map_err(|error| {
             Failure::new(Exit::CannotRun, format!("{}: {error}", folder.display()))
@@ -253,48 +242,41 @@ fn open_store(config: &Config, folder: &Path) -> Result<Option<Arc<Store>>, Fail
     Ok(Some(Arc::new(store)))
 }
 
-/// The server that is to be discovered; none where the configuration proves who it is.
-fn discovered_server(config: &Config, own: &[SocketAddr]) -> Result<Option<SocketAddr>, Failure> {
-    let hint = "set `server` to the address of the resolver";
-    let server = match &config.server {
-        Server::Tls(_) => return Ok(None),
-        Server::Address(address) => *address,
-        Server::System => system_server(Path::new(RESOLV_CONF), own)
-            .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()).with_hint(hint))?,
+/// Whether there is anything to remember.
+fn remembers(config: &Config) -> bool {
+    !matches!(config.server, Server::Tls(_)) || !config.elsewhere.is_empty()
+}
+
+/// A question to ourselves would go in a circle.
+fn check_server(config: &Config, own: &[SocketAddr]) -> Result<(), Failure> {
+    let configured = match &config.server {
+        Server::Address(address) => Some(address),
+        Server::System | Server::Tls(_) => None,
     };
-    if own.contains(&server) {
+    let elsewhere = config.elsewhere.iter().map(|elsewhere| &elsewhere.server);
+    let circle = configured
+        .into_iter()
+        .chain(elsewhere)
+        .find(|server| own.contains(server));
+    circle.map_or(Ok(()), |server| {
         let message = format!("server {server} is where this program listens itself");
-        return Err(Failure::new(Exit::Usage, message).with_hint(hint));
+        let hint = "set `server` to the address of the resolver";
+        Err(Failure::new(Exit::Usage, message).with_hint(hint))
+    })
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        server: config.server.clone(),
+        policy: config.policy(),
+        elsewhere: config.elsewhere.clone(),
+        limits: config.limits.clone(),
+        cache_bytes: config.cache.bytes,
     }
-    Ok(Some(server))
 }
 
-fn discovered(
-    server: SocketAddr,
-    config: &Config,
-    store: Option<&Arc<Store>>,
-) -> Result<Arc<Upstream>, Failure> {
-    let store = store.ok_or_else(|| {
-        let message = "there is no store for a server that is to be discovered";
-        Failure::new(Exit::CannotRun, message)
-    })?;
-    let (store, limits) = (Arc::clone(store), &config.limits);
-    Ok(Upstream::discovered(
-        Surroundings::of_server(server),
-        server,
-        config.policy(),
-        store,
-        limits,
-        config.cache.bytes,
-    ))
-}
-
-fn configured(config: &Config) -> Result<Arc<Upstream>, Failure> {
-    let Server::Tls(endpoint) = &config.server else {
-        return Err(Failure::new(Exit::Usage, "server is not given by tls://"));
-    };
-    Upstream::fixed(endpoint, &config.limits, config.cache.bytes)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+fn places_failure(error: PlacesError) -> Failure {
+    Failure::new(Exit::Usage, error.to_string())
 }
 
 fn system_failure(error: io::Error) -> Failure {

@@ -67,6 +67,15 @@ impl<T> SplitTable<T> {
         }
     }
 
+    /// The same domains, and what `change` makes of what belongs to each.
+    #[must_use]
+    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> SplitTable<U> {
+        let changed = |(domain, value)| (domain, change(value));
+        SplitTable {
+            by_domain: self.by_domain.into_iter().map(changed).collect(),
+        }
+    }
+
     /// All domains and what belongs to them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
         self.by_domain
