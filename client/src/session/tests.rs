@@ -8,7 +8,7 @@ use super::*;
 use crate::discover::Discovered;
 use crate::discover::Verdict;
 use crate::dot::{ConnectError, ConnectStage, Ended};
-use crate::trust::{KeySet, TrustState, ZoneVersion, ZoneVersions};
+use crate::trust::{Enrolled, KeySet, TrustState, ZoneVersion, ZoneVersions};
 
 const CLOCK: UnixTime = UnixTime(1_000_000);
 const WEEK: u64 = 7 * 86_400;
@@ -90,7 +90,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(policy: LegacyPolicy) -> Self {
+    fn new(policy: impl Into<Policy>) -> Self {
         let now = Instant::now();
         Self {
             session: Session::new(server(), policy.into(), None, now),
@@ -124,10 +124,16 @@ impl Lab {
     }
 
     fn end(&mut self, verdict: Verdict, known: Option<KnownIdentity>) -> Lesson {
-        let acquaintance = Acquaintance {
-            known,
-            enrolled: None,
-        };
+        self.end_with(verdict, known, None)
+    }
+
+    fn end_with(
+        &mut self,
+        verdict: Verdict,
+        known: Option<KnownIdentity>,
+        enrolled: Option<Enrolled>,
+    ) -> Lesson {
+        let acquaintance = Acquaintance { known, enrolled };
         self.session.end_walk(self.now, verdict, acquaintance)
     }
 
@@ -503,3 +509,5 @@ fn forgetting_makes_the_next_meeting_a_first_one() {
     assert_eq!(lab.route(), Route::AfterWalk);
     assert_eq!(lab.session.begin_walk(), Some(None));
 }
+
+mod strangers;

@@ -142,6 +142,10 @@ impl Content {
             identity.state = held.state;
             identity.verification = held.verification;
         }
+        if identity.verification.is_some() {
+            // It was met.
+            self.enrolled.remove(&identity.name);
+        }
         self.identities.insert(identity.name.clone(), identity);
     }
 

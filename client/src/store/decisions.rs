@@ -40,7 +40,7 @@ pub enum DecisionError {
         /// The one that was met.
         name: ResolverName,
         /// The one that is expected.
-        expected: ResolverName,
+        expected: Box<ResolverName>,
     },
     /// It was revoked, which is for ever.
     #[error("{name} was revoked, and is never used again")]
@@ -178,25 +178,7 @@ impl Store {
     /// # Errors
     /// [`DecisionError::OtherKey`], [`DecisionError::Revoked`], [`DecisionError::Full`], or the store's. Nothing changed.
     pub fn enrol(&self, enrolled: Enrolled) -> Result<bool, DecisionError> {
-        self.decide(|content| {
-            let name = enrolled.name.clone();
-            let Some(known) = content.identities.get_mut(&name) else {
-                let others = content.enrolled.keys().filter(|other| **other != name);
-                if others.count() >= ENROLLED_MAX {
-                    return Err(DecisionError::Full);
-                }
-                content.enrolled.insert(name, enrolled);
-                return Ok(false);
-            };
-            if known.state == TrustState::Revoked {
-                return Err(DecisionError::Revoked { name });
-            }
-            if !known.anchor.active().is_some_and(|key| enrolled.names(key)) {
-                return Err(DecisionError::OtherKey { name });
-            }
-            *known = known.clone().verified(enrolled.verification());
-            Ok(true)
-        })
+        self.decide(|content| content.enrol(enrolled))
     }
 
     /// A person compared: a resolver that is known is verified from now on.
@@ -253,7 +235,7 @@ impl Store {
                 return Err(DecisionError::Revoked { name });
             }
             if let (WhyPending::Mismatch { expected }, None) = (&pending.why, verification) {
-                let expected = expected.clone();
+                let expected = Box::new(expected.clone());
                 return Err(DecisionError::NotVerified { name, expected });
             }
             // What is remembered may be newer than what waits.
@@ -349,6 +331,26 @@ impl Store {
 }
 
 impl Content {
+    pub(super) fn enrol(&mut self, enrolled: Enrolled) -> Result<bool, DecisionError> {
+        let name = enrolled.name.clone();
+        let Some(known) = self.identities.get_mut(&name) else {
+            let others = self.enrolled.keys().filter(|other| **other != name);
+            if others.count() >= ENROLLED_MAX {
+                return Err(DecisionError::Full);
+            }
+            self.enrolled.insert(name, enrolled);
+            return Ok(false);
+        };
+        if known.state == TrustState::Revoked {
+            return Err(DecisionError::Revoked { name });
+        }
+        if !known.anchor.active().is_some_and(|key| enrolled.names(key)) {
+            return Err(DecisionError::OtherKey { name });
+        }
+        *known = known.clone().verified(enrolled.verification());
+        Ok(true)
+    }
+
     fn import(
         &mut self,
         told: &KnownIdentity,

@@ -300,7 +300,7 @@ impl Store {
         .map(drop)
     }
 
-    /// Forgets an identity and where it is expected; false when it is not known. A revoked one is expected nowhere any
+    /// Forgets an identity and where it is expected, and that somebody vouched for it; false when nothing is known of it. A revoked one is expected nowhere any
     /// more, but stays known as revoked: it never returns.
     ///
     /// # Errors
@@ -308,13 +308,14 @@ impl Store {
     pub fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
         self.change(|content| {
             content.unbind(name);
-            content.pending.remove(name);
-            content.enrolled.remove(name);
+            let waited = content.pending.remove(name).is_some();
+            let enrolled = content.enrolled.remove(name).is_some();
             let revoked = content
                 .identities
                 .get(name)
                 .is_some_and(|known| known.state == TrustState::Revoked);
-            revoked || content.identities.remove(name).is_some()
+            let known = revoked || content.identities.remove(name).is_some();
+            known || waited || enrolled
         })
     }
 

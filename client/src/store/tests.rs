@@ -24,7 +24,7 @@ fn identity(number: u8) -> KnownIdentity {
         name: format!("{:0>20}.zz", number).parse().unwrap(),
         state: TrustState::Provisional,
         verification: None,
-        anchor: AnchorSet::first_use(&[key.clone()], Some(&key), UnixTime(1000)),
+        anchor: AnchorSet::first_use(std::slice::from_ref(&key), Some(&key), UnixTime(1000)),
         tlsa: vec![format!("3 1 1 {}", "ab".repeat(32)).parse().unwrap()],
         endpoint: "192.0.2.1:853".parse().unwrap(),
         server_type: ServerType::Resolver,
@@ -340,5 +340,6 @@ fn flipped_bytes_of_the_database_never_change_what_is_remembered() {
     }
 }
 
+mod decisions;
 mod migration;
 mod networks;
