@@ -1,30 +1,47 @@
-//! A stock validator that was given one key follows the trust anchor through two roll-overs (RFC 5011): unbound with
-//! `auto-trust-anchor-file` and the running appliance, under one clock that the test moves.
+//! Validators that were given one key follow the trust anchor through two roll-overs (RFC 5011): unbound with
+//! `auto-trust-anchor-file`, and our client's table, which comes to the same verdicts. The appliance and unbound run, under
+//! one clock that the test moves.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::{
     fs,
+    net::UdpSocket,
     path::PathBuf,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
+use hickory_proto::{
+    dnssec::{
+        Verifier,
+        rdata::{DNSKEY, DNSSECRData},
+    },
+    op::Message,
+    rr::{DNSClass, RData, RecordType},
+};
 use support::{
     clock::Clock,
     daemon::{Daemon, PATIENCE, Place},
     program::{self, Running},
 };
 
+use zzdot_client::{
+    trust::{AnchorSet, KeySet, KeyState},
+    wire::{Edns, QuestionFlags, question},
+};
+use zzdot_zonegen::{clock::UnixTime, keys::key_tag, owners::anchor_zone};
+
 const NO_UPSTREAM: &str = "[resolve]\nupstreams = [\"127.0.0.1:9\"]\n[rotation]\nzsk-days = 0\n";
 const DAY: u64 = 24 * 3600;
 const REVOKE: u16 = 0x0080;
 
-/// The appliance, unbound in front of it, and their clock.
+/// The appliance, unbound in front of it, our client's table, and their clock.
 struct Lab {
     place: Place,
+    table: AnchorSet,
     clock: Clock,
     appliance: Daemon,
     day: u64,
@@ -40,15 +57,23 @@ impl Lab {
         let mut command = place.command("serve");
         clock.rule(&mut command);
         let appliance = Daemon::start(command, place.path());
-        let lab = Self {
+        // Both are given the active key alone, and have to learn of the stand-by.
+        let shown = keys(&place);
+        let active = shown.signers.first();
+        let mut lab = Self {
+            table: AnchorSet::first_use(active.map(std::slice::from_ref).unwrap(), active, now(0)),
             place,
             clock,
             appliance,
             day: 0,
         };
-        // unbound is given the active key alone, and has to learn of the stand-by.
+        lab.observe();
         let [active, _] = lab.anchors();
-        fs::write(lab.anchor_file(), format!("resolver-name.arpa. 60 IN DNSKEY {active}\n")).unwrap();
+        fs::write(
+            lab.anchor_file(),
+            format!("resolver-name.arpa. 60 IN DNSKEY {active}\n"),
+        )
+        .unwrap();
         lab
     }
 
@@ -82,7 +107,33 @@ impl Lab {
             self.clock.advance(DAY);
             self.day += 1;
             self.appliance.reload();
+            self.observe();
         }
+    }
+
+    /// Our client sees the keys, over TLS as it were.
+    fn observe(&mut self) {
+        let shown = keys(&self.place);
+        self.table.observe(&shown, now(self.day)).unwrap();
+    }
+
+    /// What our client thinks of each key; those that are gone for good it never forgets, and unbound does.
+    fn ours(&self) -> States {
+        let state = |standing| match standing {
+            KeyState::AddPend { .. } => Some("ADDPEND"),
+            KeyState::Valid => Some("VALID"),
+            KeyState::Missing => Some("MISSING"),
+            KeyState::Revoked { .. } => Some("REVOKED"),
+            _ => None,
+        };
+        let keys = self.table.keys().iter().filter_map(|held| {
+            let revoked = matches!(held.standing, KeyState::Revoked { .. });
+            let tag = key_tag(&held.key).wrapping_add(u16::from(revoked) * REVOKE);
+            Some((tag, state(held.standing)?.to_owned()))
+        });
+        let mut states: States = keys.collect();
+        states.sort();
+        states
     }
 
     /// Starts unbound, which asks for the keys, and waits until it has written down what it found. Says what it thinks of
@@ -142,7 +193,9 @@ impl Lab {
                 self.day
             );
         }
-        self.states()
+        let states = self.states();
+        assert_eq!(states, self.ours(), "day {}", self.day);
+        states
     }
 
     fn states(&self) -> States {
@@ -158,6 +211,59 @@ impl Lab {
             .collect();
         states.sort();
         states
+    }
+}
+
+/// The time on this day.
+fn now(day: u64) -> UnixTime {
+    UnixTime::now().plus(Duration::from_secs(day * DAY))
+}
+
+/// The keys that the appliance shows, and which of them sign.
+fn keys(place: &Place) -> KeySet {
+    let edns = Edns::plain(true);
+    let zone = anchor_zone();
+    let flags = QuestionFlags::default();
+    let asked = question(7, &zone, RecordType::DNSKEY, flags, Some(&edns));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+        .send_to(&asked, format!("{}:5300", place.address))
+        .unwrap();
+    let mut buffer = [0; 1232];
+    let length = socket.recv(&mut buffer).unwrap();
+    let answer = Message::from_vec(&buffer[..length]).unwrap();
+    assert!(!answer.metadata.truncation);
+    let dnskeys: Vec<_> = answer
+        .answers
+        .iter()
+        .filter(|record| record.record_type() == RecordType::DNSKEY)
+        .collect();
+    let keys: Vec<DNSKEY> = dnskeys
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::DNSSEC(DNSSECRData::DNSKEY(key)) => Some(key.clone()),
+            _ => None,
+        })
+        .filter(DNSKEY::secure_entry_point)
+        .collect();
+    let signed = |key: &&DNSKEY| {
+        answer.answers.iter().any(|record| match &record.data {
+            RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
+                let records = dnskeys.iter().copied();
+                key_tag(key) == rrsig.input().key_tag
+                    && key
+                        .verify_rrsig(&zone, DNSClass::IN, rrsig, records)
+                        .is_ok()
+            }
+            _ => false,
+        })
+    };
+    KeySet {
+        signers: keys.iter().filter(signed).cloned().collect(),
+        keys,
+        succeeding: Vec::new(),
+        original_ttl: 60,
     }
 }
 
