@@ -265,6 +265,11 @@ impl Examination {
                 let (owner, _) = ledger.asked(self.tlsa);
                 return Err(Refusal::NoUsableTlsa { owner }.into());
             }
+            if let Some(succession) = &self.met.succession
+                && !usable.iter().any(|tlsa| succession.tlsa.contains(tlsa))
+            {
+                return Err(succession.otherwise.clone().into());
+            }
             self.tlsa_records = Some(usable);
         }
         Ok(())
@@ -282,7 +287,14 @@ impl Examination {
         let Some(tlsa) = &self.tlsa_records else {
             return;
         };
-        self.search.judge(ledger, tlsa, clock);
+        match &self.met.succession {
+            None => self.search.judge(ledger, tlsa, clock),
+            Some(succession) => {
+                let proven_before = tlsa.iter().filter(|tlsa| succession.tlsa.contains(tlsa));
+                let tlsa: Vec<Tlsa> = proven_before.cloned().collect();
+                self.search.judge(ledger, &tlsa, clock);
+            }
+        }
         if self.ipv4_addresses.is_some() && self.ipv6_addresses.is_some() {
             let addresses = self.addresses();
             self.search.fall_back(ledger, &addresses);

@@ -7,6 +7,7 @@ use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::owners::anchor_zone;
 
 use super::refusal::Refusal;
+use super::tlsa::Tlsa;
 use super::verdict::LegacyReason;
 use crate::trust::{KeySet, KnownIdentity};
 use crate::validate::bogus::shown;
@@ -41,6 +42,19 @@ pub(super) struct Met {
     pub(super) ns: Secure,
     /// Time-to-live with which the NS records came, in seconds.
     pub(super) ns_ttl: u32,
+    /// Where the keys are believed by the word of an earlier one.
+    pub(super) succession: Option<Succession>,
+}
+
+/// What is demanded beyond the word of an earlier key. A thief of that key could give it, too, and
+/// would be trusted at once, where RFC 5011 makes him wait for a month; so the TLS key must be one
+/// that was proven before.
+#[derive(Debug)]
+pub(super) struct Succession {
+    /// The TLSA records that are remembered.
+    pub(super) tlsa: Vec<Tlsa>,
+    /// What to end with where the peer is named by none of them.
+    pub(super) otherwise: Refusal,
 }
 
 /// How an answer about `resolver-name.arpa` shows that the server knows nothing of it, if it does.
@@ -167,6 +181,7 @@ impl<'r> Flight<'r> {
             dnskey,
             ns,
             ns_ttl: records.ttl,
+            succession: None,
         })
     }
 }

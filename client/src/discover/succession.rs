@@ -5,7 +5,7 @@
 //! are part of the zone, and are believed by the signature of the old key alone; the zone is
 //! validated by its own keys only to know that nothing was left out on the way. What is
 //! established here is descent. That the resolver is at the other end is for the rest of the walk
-//! to find out, and nothing is learned before.
+//! to find out, by a TLS key that was proven before, and nothing is learned until then.
 
 use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::rr::RecordType;
@@ -14,7 +14,7 @@ use zzdot_zonegen::owners::succession_owner;
 use zzdot_zonegen::succession::{Statement, descendants};
 
 use super::evidence::{End, is_answered};
-use super::meeting::{Flight, Met};
+use super::meeting::{Flight, Met, Succession};
 use crate::trust::KnownIdentity;
 use crate::validate::{Answered, Reply, validate_answer};
 
@@ -59,7 +59,16 @@ pub(super) fn meet_successors(
         return Err(refusal.into());
     }
     let anchored = flight.anchored_in(flight.shown.succeeding.clone(), clock)?;
-    flight.meet(anchored, clock).map_err(End::Refused)
+    let changed = known.anchor_changed(&flight.shown);
+    let met = flight.meet(anchored, clock).map_err(End::Refused)?;
+    Ok(Met {
+        succession: Some(Succession {
+            tlsa: known.tlsa.clone(),
+            // There is a successor, so that the identity is not gone even where its keys are.
+            otherwise: changed,
+        }),
+        ..met
+    })
 }
 
 /// The statement in the data of a TXT record (RFC 1035 §3.3.14), if it is one.

@@ -113,11 +113,15 @@ impl KnownIdentity {
                 name,
                 key_tags: returned,
             },
-            _ => Refusal::AnchorChanged {
-                name,
-                remembered: self.anchor.trusted().iter().map(key_tag).collect(),
-                shown: shown.keys.iter().map(key_tag).collect(),
-            },
+            _ => self.anchor_changed(shown),
+        }
+    }
+
+    pub(crate) fn anchor_changed(&self, shown: &KeySet) -> Refusal {
+        Refusal::AnchorChanged {
+            name: self.name.clone(),
+            remembered: self.anchor.trusted().iter().map(key_tag).collect(),
+            shown: shown.keys.iter().map(key_tag).collect(),
         }
     }
 

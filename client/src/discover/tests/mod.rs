@@ -1,9 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+mod home;
 mod lab;
 mod memory;
 mod peers;
 mod refusals;
+mod rollover;
+mod schedules;
 mod spoilt;
 
 use std::net::{IpAddr, SocketAddr};
