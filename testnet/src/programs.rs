@@ -72,6 +72,22 @@ pub fn find(program: &str) -> Result<PathBuf, Missing> {
         })
 }
 
+/// The library by which a program sees another clock, without the wrapper that starts it.
+///
+/// # Errors
+/// [`Missing`] names the package that brings it.
+pub fn libfaketime() -> Result<PathBuf, Missing> {
+    let libraries = Path::new("/usr/lib").read_dir().into_iter().flatten();
+    libraries
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Missing {
+            programs: vec!["libfaketime".into()],
+            packages: vec!["libfaketime".into()],
+        })
+}
+
 /// All programs that the stories start are there.
 ///
 /// # Errors

@@ -203,6 +203,90 @@ fn at_2100_nothing_is_met() {
     ended_well("at_2100_nothing_is_met");
 }
 
+#[test]
+fn at_1970_a_known_resolver_serves() {
+    ended_well("at_1970_a_known_resolver_serves");
+}
+
+#[test]
+fn at_2100_a_known_resolver_is_not_used_until_the_clock_is_right() {
+    ended_well("at_2100_a_known_resolver_is_not_used_until_the_clock_is_right");
+}
+
+#[test]
+fn at_1970_another_key_wins_no_question() {
+    ended_well("at_1970_another_key_wins_no_question");
+}
+
+#[test]
+fn a_clock_moved_on_until_signatures_expire_wins_no_question() {
+    ended_well("a_clock_moved_on_until_signatures_expire_wins_no_question");
+}
+
+#[test]
+fn a_zone_of_hostile_addresses_reaches_nothing_on_this_computer_and_little_elsewhere() {
+    ended_well("a_zone_of_hostile_addresses_reaches_nothing_on_this_computer_and_little_elsewhere");
+}
+
+#[test]
+fn a_zone_that_names_the_port_of_another_service_brings_it_a_tls_handshake_and_nothing_else() {
+    ended_well(
+        "a_zone_that_names_the_port_of_another_service_brings_it_a_tls_handshake_and_nothing_else",
+    );
+}
+
+#[test]
+fn a_server_that_offers_two_resolvers_wins_no_question() {
+    ended_well("a_server_that_offers_two_resolvers_wins_no_question");
+}
+
+#[test]
+fn a_stranger_does_not_learn_the_name_of_the_resolver_that_is_known() {
+    ended_well("a_stranger_does_not_learn_the_name_of_the_resolver_that_is_known");
+}
+
+#[test]
+fn who_withholds_the_zones_at_a_first_meeting_reads_along_where_legacy_servers_may_be_used() {
+    ended_well(
+        "who_withholds_the_zones_at_a_first_meeting_reads_along_where_legacy_servers_may_be_used",
+    );
+}
+
+#[test]
+fn who_withholds_the_zones_wins_no_question_where_legacy_servers_are_refused() {
+    ended_well("who_withholds_the_zones_wins_no_question_where_legacy_servers_are_refused");
+}
+
+#[test]
+fn without_tls_nothing_is_asked_where_encryption_is_wanted() {
+    ended_well("without_tls_nothing_is_asked_where_encryption_is_wanted");
+}
+
+#[test]
+fn tls_with_anybody_is_believed_where_only_encryption_is_wanted() {
+    ended_well("tls_with_anybody_is_believed_where_only_encryption_is_wanted");
+}
+
+#[test]
+fn tls_with_anybody_is_not_enough_where_proof_is_wanted() {
+    ended_well("tls_with_anybody_is_not_enough_where_proof_is_wanted");
+}
+
+#[test]
+fn a_stranger_is_not_used_before_somebody_approves() {
+    ended_well("a_stranger_is_not_used_before_somebody_approves");
+}
+
+#[test]
+fn a_stranger_is_not_used_where_all_are_enrolled() {
+    ended_well("a_stranger_is_not_used_where_all_are_enrolled");
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_is_set_back_locks_nobody_out() {
+    ended_well("a_clock_that_was_ahead_and_is_set_back_locks_nobody_out");
+}
+
 /// The seed is printed; ZZDOT_HOSTILE_SEED sets another.
 #[test]
 fn five_hundred_random_schedules_of_faults_leak_no_question() {

@@ -186,6 +186,7 @@ impl Ground {
             questions: AtomicU32::new(0),
             asked: Vec::new(),
             leaked: None,
+            marks: Vec::new(),
             back_after: None,
             answered: Vec::new(),
         })
@@ -212,6 +213,7 @@ impl Ground {
                 capture.names_spelled(&branch.asked, victim.host.name(), SystemTime::UNIX_EPOCH);
             (victim.kind, names)
         });
+        (branch.attack.inspect)(branch, &capture)?;
         Ok(spelled.collect())
     }
 }
@@ -265,6 +267,8 @@ pub struct Branch {
     /// Every secret name that was asked for.
     pub(super) asked: Vec<Name>,
     leaked: Option<Name>,
+    /// Moments that an attack wants to find again in the capture.
+    pub(super) marks: Vec<SystemTime>,
     /// How long after the attack the product had found its resolver again.
     pub(super) back_after: Option<Duration>,
     /// What came back during the attack.
@@ -332,6 +336,11 @@ impl Branch {
         let product = &mut victims[0];
         product.end()?;
         product.start((*resolver).into(), identity)
+    }
+
+    /// Remembers this moment.
+    pub(super) fn mark(&mut self) {
+        self.marks.push(SystemTime::now());
     }
 
     /// Kills the product and starts it again, without waiting for anything but its sockets.

@@ -1,6 +1,6 @@
 //! Attacks on those who know their resolver: they must end in a private answer or in none.
 
-use super::{Attack, Branch, Outcome, PRIVATE, Stage, refused};
+use super::{ALONE, Attack, Branch, Outcome, PRIVATE, Stage, refused};
 use crate::{
     attacker::{Dns, Dot, Impostor, Manner, answers},
     story::Told,
@@ -8,6 +8,7 @@ use crate::{
 
 const NO_CLEARTEXT: &str = "no cleartext with a resolver that is known";
 const NOBODY_ELSE: &str = "nobody else is taken for it";
+const CLOCK: &str = "the clock cannot be used against it";
 const AVAILABLE: &str = "what only slows down does not stop";
 
 const UNREACHABLE: &[&str] = &["no-answer-on-dot-port", "handshake-failed"];
@@ -21,6 +22,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         play: |branch| blocked(branch, Dot::Drop),
         product: refused(UNREACHABLE),
         peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+        ..ALONE
     },
     Attack {
         test: "an_unreachable_port_of_tls_wins_no_question",
@@ -30,6 +32,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         play: |branch| blocked(branch, Dot::Unreachable),
         product: refused(UNREACHABLE),
         peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+        ..ALONE
     },
     Attack {
         test: "resetting_the_port_of_tls_wins_no_question",
@@ -39,6 +42,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         play: |branch| blocked(branch, Dot::Reset),
         product: refused(UNREACHABLE),
         peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+        ..ALONE
     },
     Attack {
         test: "silence_on_the_port_of_tls_wins_no_question",
@@ -48,6 +52,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         play: |branch| blocked(branch, Dot::Silent),
         product: refused(UNREACHABLE),
         peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+        ..ALONE
     },
     Attack {
         test: "cleartext_on_the_port_of_tls_wins_no_question",
@@ -57,6 +62,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         play: |branch| blocked(branch, Dot::Cleartext(answers::lie())),
         product: refused(UNREACHABLE),
         peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+        ..ALONE
     },
     Attack {
         test: "another_key_under_the_same_name_wins_no_question",
@@ -69,6 +75,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         },
         product: refused(&["downgraded"]),
         peers: [Some(Outcome::Refused), Some(Outcome::Refused)],
+        ..ALONE
     },
     Attack {
         test: "failures_in_clear_do_not_talk_a_client_out_of_tls",
@@ -77,7 +84,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         stage: Stage::Known,
         play: |branch| talked_down(branch, answers::refuse(2)),
         product: refused(&["certificate-mismatch"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "refusals_in_clear_do_not_talk_a_client_out_of_tls",
@@ -86,7 +93,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         stage: Stage::Known,
         play: |branch| talked_down(branch, answers::refuse(5)),
         product: refused(&["downgraded"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "endless_truncation_does_not_talk_a_client_out_of_tls",
@@ -95,7 +102,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         stage: Stage::Known,
         play: |branch| talked_down(branch, answers::truncate()),
         product: refused(&["certificate-mismatch"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "stripped_signatures_do_not_talk_a_client_out_of_tls",
@@ -104,7 +111,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         stage: Stage::Known,
         play: |branch| talked_down(branch, answers::stripped().for_the_walk(answers::lie())),
         product: refused(&["downgraded"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "tls_that_is_cut_again_and_again_changes_no_answer",
@@ -121,7 +128,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             Ok(())
         },
         product: PRIVATE,
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "tls_with_turned_bits_wins_no_question_and_changes_no_answer",
@@ -130,9 +137,73 @@ pub(super) const ATTACKS: &[Attack] = &[
         stage: Stage::Known,
         play: |branch| blocked(branch, Dot::Corrupt(700)),
         product: refused(&["handshake-failed"]),
-        peers: [None, None],
+        ..ALONE
+    },
+    Attack {
+        test: "at_1970_a_known_resolver_serves",
+        promise: CLOCK,
+        words: "the laptop's clock shows 1970, and nobody else attacks: a pinned key has no dates",
+        play: |branch| wrong_clock(branch, "@1970-01-02 00:00:00"),
+        product: PRIVATE,
+        ..ALONE
+    },
+    Attack {
+        test: "at_2100_a_known_resolver_is_not_used_until_the_clock_is_right",
+        promise: CLOCK,
+        words: "the laptop's clock shows 2100, and nobody else attacks: what vouched for the key has expired by then",
+        play: |branch| wrong_clock(branch, "@2100-01-02 00:00:00"),
+        product: refused(&["signature-not-yet-valid", "signature-expired"]),
+        ..ALONE
+    },
+    Attack {
+        test: "a_clock_that_was_ahead_and_is_set_back_locks_nobody_out",
+        promise: CLOCK,
+        words: "the laptop's clock is four days ahead, and then right again",
+        play: |branch| wrong_clock(branch, "+4d"),
+        product: PRIVATE,
+        ..ALONE
+    },
+    Attack {
+        test: "at_1970_another_key_wins_no_question",
+        promise: CLOCK,
+        words: "the laptop's clock shows 1970; the genuine zones relayed, another key on 853",
+        play: |branch| wrong_clock_and_key(branch, "@1970-01-02 00:00:00"),
+        product: refused(&["clock-below-floor"]),
+        ..ALONE
+    },
+    Attack {
+        test: "a_clock_moved_on_until_signatures_expire_wins_no_question",
+        promise: CLOCK,
+        words: "the laptop's clock is twenty days ahead; the genuine zones relayed, another key on 853",
+        play: |branch| wrong_clock_and_key(branch, "+20d"),
+        product: refused(&["signature-expired"]),
+        ..ALONE
     },
 ];
+
+fn wrong_clock(branch: &mut Branch, clock: &str) -> Told {
+    branch.product().clock = Some(clock.to_owned());
+    branch.restart_product()?;
+    branch.ask(2);
+    right_clock(branch)
+}
+
+fn wrong_clock_and_key(branch: &mut Branch, clock: &str) -> Told {
+    branch.product().clock = Some(clock.to_owned());
+    let impostor = Impostor::calling_itself(branch.identity.name().as_name())?;
+    branch.attacker.turn(Manner {
+        dns: Dns::Answer(answers::relay().for_the_walk(answers::lie())),
+        dot: Dot::Impostor(impostor, answers::lie()),
+    })?;
+    branch.restart_product()?;
+    branch.ask(2);
+    right_clock(branch)
+}
+
+fn right_clock(branch: &mut Branch) -> Told {
+    branch.product().clock = None;
+    branch.restart_product()
+}
 
 /// TLS is out of reach while cleartext would be answered; then the client is started anew, which must know no less.
 fn blocked(branch: &mut Branch, dot: Dot) -> Told {

@@ -9,6 +9,7 @@
 mod first;
 mod ground;
 mod known;
+mod offers;
 mod outcome;
 mod play;
 mod schedule;
@@ -21,7 +22,7 @@ pub use play::{Report, play, table};
 pub use schedule::{Tally, play_schedules};
 pub use victim::Kind;
 
-use crate::story::Told;
+use crate::{capture::Capture, story::Told};
 
 /// An attack.
 #[derive(Clone, Copy)]
@@ -40,7 +41,21 @@ pub struct Attack {
     pub product: Expected,
     /// For the peers that play: stubby, unbound.
     pub peers: [Option<Outcome>; 2],
+    /// What must hold of everything that was on the branch's link.
+    pub inspect: fn(&Branch, &Capture) -> Told,
 }
+
+/// An attack on the product alone, as far as it is the same for all of those.
+const ALONE: Attack = Attack {
+    test: "",
+    promise: "",
+    words: "",
+    stage: Stage::Known,
+    play: |_| Ok(()),
+    product: PRIVATE,
+    peers: [None, None],
+    inspect: |_, _| Ok(()),
+};
 
 /// What must come of an attack for the product.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +97,11 @@ pub const GROUPS: &[Group] = &[
         name: "zones",
         attacks: zones::ATTACKS,
         recorded_before: true,
+    },
+    Group {
+        name: "offers",
+        attacks: offers::ATTACKS,
+        recorded_before: false,
     },
     Group {
         name: "first",

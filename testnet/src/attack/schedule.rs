@@ -26,9 +26,7 @@ use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 use zzdot_zonegen::{clock::UnixTime, identity::Identity};
 
-use super::{
-    Attack, Branch, Ground, PRIVATE, Stage, ground::TRUTH, victim::listen, zones::own_zones,
-};
+use super::{ALONE, Attack, Branch, Ground, ground::TRUTH, victim::listen, zones::own_zones};
 use crate::{
     attacker::{
         Answerer, Dns, Dot, Impostor, Manner,
@@ -77,10 +75,7 @@ const STRICT: Attack = Attack {
     test: "random_schedules",
     promise: "no cleartext with a resolver that is known",
     words: "random schedules of faults",
-    stage: Stage::Known,
-    play: |_| Ok(()),
-    product: PRIVATE,
-    peers: [None, None],
+    ..ALONE
 };
 
 /// One tormented client, with a resolver of its own.

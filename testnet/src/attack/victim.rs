@@ -17,7 +17,7 @@ use crate::{
     attacker::answers::LIE,
     host::Host,
     process::{POLL, Process},
-    products,
+    products, programs,
     servers::READY,
     story::Failure,
 };
@@ -57,7 +57,7 @@ pub(super) struct Victim {
     pub(super) host: Host,
     pub(super) address: IpAddr,
     process: Option<Process>,
-    /// Offset of its clock, as faketime takes it.
+    /// Its clock, as libfaketime takes it: an offset, or a time to start from.
     pub(super) clock: Option<String>,
     /// Lines of the product's configuration beyond the least.
     pub(super) settings: String,
@@ -135,14 +135,13 @@ impl Victim {
         )?;
         let program = products::find("zzdot-client")?;
         let program = program.to_string_lossy();
-        let mut command = match &self.clock {
-            Some(offset) => {
-                let mut command = self.host.command("faketime")?;
-                command.args(["-f", offset]).arg(&*program);
-                command
-            }
-            None => self.host.command(&program)?,
-        };
+        let mut command = self.host.command(&program)?;
+        if let Some(clock) = &self.clock {
+            // Not by the wrapper of this library, which does not pass on the signal to end.
+            command
+                .env("LD_PRELOAD", programs::libfaketime()?)
+                .env("FAKETIME", clock);
+        }
         command.args(["run", "--config"]).arg(config);
         Ok(self.host.start("zzdot-client", command)?)
     }

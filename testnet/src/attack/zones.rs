@@ -11,7 +11,7 @@ use zzdot_zonegen::{
     zone::{Publication, ServerType},
 };
 
-use super::{Attack, Branch, Stage, ground::RESOLVER, refused};
+use super::{ALONE, Attack, Branch, Stage, ground::RESOLVER, refused};
 use crate::{
     attacker::{Answerer, Dns, Dot, Impostor, Manner, answers},
     story::{Failure, Told},
@@ -28,7 +28,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         stage: Stage::Known,
         play: |branch| with_zones(branch, answers::relay()),
         product: refused(&["certificate-mismatch"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "replaying_older_zones_wins_no_question",
@@ -40,7 +40,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             with_zones(branch, replay)
         },
         product: refused(&["rolled-back"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "another_identity_in_its_place_wins_no_question",
@@ -53,7 +53,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             with(branch, zones, Impostor::with_key_of(&own)?)
         },
         product: refused(&["name-changed", "anchor-changed"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "a_tlsa_record_for_another_key_wins_no_question",
@@ -78,7 +78,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             with(branch, changed, Impostor::with_key_of(&own)?)
         },
         product: refused(&["signature-wrong"]),
-        peers: [None, None],
+        ..ALONE
     },
     Attack {
         test: "zones_without_their_tlsa_record_win_no_question",
@@ -94,7 +94,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             with_zones(branch, changed)
         },
         product: refused(&["denial-missing"]),
-        peers: [None, None],
+        ..ALONE
     },
 ];
 

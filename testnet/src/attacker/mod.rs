@@ -113,6 +113,12 @@ impl Attacker {
             .clone()
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// The genuine resolver, as the attacker reaches it.
     #[must_use]
     pub fn genuine(&self) -> &Genuine {
