@@ -1,17 +1,25 @@
 //! Finding the daemon, for the tools.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 use zzdot_zonegen::exit::{Exit, Failure};
 
 use super::cannot_run;
+use crate::authority;
 use crate::config::{Config, control_socket, state_dir};
-use crate::control::{ControlError, Request, call};
+use crate::control::{CONTROL_IDLE, ControlError, Rejection, Request, call_patiently};
+use crate::orders::{AtRest, carry_out};
+use crate::store::Store;
 
 /// Where the packaged service keeps its socket.
 const SERVICE_SOCKET: &str = "/run/zzdot-client/control.sock";
+
+/// Somebody types a password, and the daemon does the rest.
+const PATIENCE: Duration = authority::PATIENCE.saturating_add(CONTROL_IDLE);
 
 /// Which daemon, and whose memory.
 #[derive(Debug, Args)]
@@ -44,6 +52,28 @@ impl Place {
 
     /// Asks the daemon; none when none is running.
     pub(super) async fn ask(&self, request: &Request) -> Result<Option<Value>, Failure> {
+        self.ask_patiently(request, CONTROL_IDLE).await
+    }
+
+    /// Has an order carried out: by the daemon, where somebody may have to type a password first, or on what is
+    /// remembered where none is running. `fresh` is an order that makes sense before the first use.
+    pub(super) async fn order(&self, request: &Request, fresh: bool) -> Result<Value, Failure> {
+        if let Some(reply) = self.ask_patiently(request, PATIENCE).await? {
+            return Ok(reply);
+        }
+        let folder = self.state_dir()?;
+        let store = match fresh || Store::exists(&folder) {
+            true => Some(Arc::new(Store::open(&folder)?.0)),
+            false => None,
+        };
+        carry_out(&AtRest(store), request).await.map_err(declined)
+    }
+
+    async fn ask_patiently(
+        &self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Option<Value>, Failure> {
         let config = self.config()?;
         let configured = config
             .as_ref()
@@ -53,16 +83,10 @@ impl Place {
             sockets.push(PathBuf::from(SERVICE_SOCKET));
         }
         for socket in sockets {
-            match call(&socket, request).await {
+            match call_patiently(&socket, request, patience).await {
                 Ok(value) => return Ok(Some(value)),
                 Err(ControlError::NotRunning { .. }) => {}
-                Err(ControlError::Rejected(rejection)) => {
-                    return Err(Failure {
-                        exit: Exit::CannotRun,
-                        message: rejection.message,
-                        hint: rejection.hint,
-                    });
-                }
+                Err(ControlError::Rejected(rejection)) => return Err(declined(rejection)),
                 Err(error) => {
                     return Err(cannot_run(error.to_string())
                         .with_hint("the socket belongs to the daemon's user: try as root"));
@@ -78,5 +102,16 @@ impl Place {
             cannot_run("the daemon is not running")
                 .with_hint("start it with `zzdot-client run`, or name its --config or --state-dir")
         })
+    }
+}
+
+fn declined(rejection: Rejection) -> Failure {
+    Failure {
+        exit: match rejection.reason {
+            Some(_) => Exit::Distrust,
+            None => Exit::CannotRun,
+        },
+        message: rejection.message,
+        hint: rejection.hint,
     }
 }

@@ -1,15 +1,22 @@
 //! The command line. Answers go to standard output, messages to standard error behind the
 //! program's name; exit codes are those of [`Exit`].
 
+mod approve;
 mod check;
 mod daemon;
 mod discover;
+mod export;
+mod forget;
 mod front;
+mod import;
+mod networks;
+mod pending;
 mod query;
 mod resolvers;
 mod run;
 mod status;
 pub(crate) mod style;
+mod verify;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -43,6 +50,20 @@ enum Command {
     Status(status::Arguments),
     /// Tells which resolvers are remembered, and forgets them
     Resolvers(resolvers::Arguments),
+    /// Tells which resolvers wait to be compared, and with what
+    Pending(pending::Arguments),
+    /// Vouches for a resolver by the code that `zzdot identity --qr` shows
+    Verify(verify::Arguments),
+    /// Accepts a resolver whose phrase was compared
+    Approve(approve::Arguments),
+    /// Forgets a resolver or a network
+    Forget(forget::Arguments),
+    /// Tells which networks are remembered, names and forgets them
+    Networks(networks::Arguments),
+    /// Writes down who is known, for another computer
+    Export(export::Arguments),
+    /// Takes over what another computer exported
+    Import(import::Arguments),
     /// Asks one question, through the daemon
     Query(query::Arguments),
     /// Puts the client in front of this machine's resolvers, and back
@@ -60,6 +81,13 @@ pub fn main() -> ExitCode {
         Command::Discover(arguments) => in_runtime(discover::run(&arguments)),
         Command::Status(arguments) => in_runtime(status::run(&arguments)),
         Command::Resolvers(arguments) => in_runtime(resolvers::run(&arguments)),
+        Command::Pending(arguments) => in_runtime(pending::run(&arguments)),
+        Command::Verify(arguments) => in_runtime(verify::run(&arguments)),
+        Command::Approve(arguments) => in_runtime(approve::run(&arguments)),
+        Command::Forget(arguments) => in_runtime(forget::run(&arguments)),
+        Command::Networks(arguments) => in_runtime(networks::run(&arguments)),
+        Command::Export(arguments) => in_runtime(export::run(&arguments)),
+        Command::Import(arguments) => in_runtime(import::run(&arguments)),
         Command::Query(arguments) => in_runtime(query::run(&arguments)),
         Command::Front(arguments) => in_runtime(front::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),

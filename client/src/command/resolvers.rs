@@ -2,20 +2,18 @@
 //!
 //! `--json` prints `{"resolvers": [...]}` for `list`, one resolver for `show`, and
 //! `{"forgotten": NAME}` for `forget`. A resolver has `name`, `trust` (`provisional`, `verified`,
-//! `managed`, `revoked`), `trust-in-words`, `server-type`, `endpoint`, `anchor-key-tags`, `tlsa`,
+//! `managed`, `revoked`), `trust-in-words`, `verification` (`by`, `at`), `phrase`, `server-type`, `endpoint`, `anchor-key-tags`, `tlsa`,
 //! `first-seen`, `last-seen`, `signatures-expire` and `servers`: the configured addresses at which
 //! it is expected.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
 use super::daemon::Place;
 use super::{print, print_json};
 use crate::control::Request;
-use crate::store::Store;
-use crate::upstream::describe_all;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -53,15 +51,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 async fn remembered(place: &Place) -> Result<Value, Failure> {
-    if let Some(told) = place.ask(&Request::new("resolvers")).await? {
-        return Ok(told);
-    }
-    let folder = place.state_dir()?;
-    if !Store::exists(&folder) {
-        return Ok(json!({ "resolvers": [] }));
-    }
-    let (store, _) = Store::open(&folder)?;
-    Ok(describe_all(&store))
+    place.order(&Request::new("resolvers"), false).await
 }
 
 async fn list(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -105,6 +95,7 @@ async fn show(arguments: &Arguments, name: &ResolverName) -> Result<Exit, Failur
     for (label, key) in [
         ("expected at", "servers"),
         ("reached at", "endpoint"),
+        ("phrase", "phrase"),
         ("type", "server-type"),
         ("anchor key tags", "anchor-key-tags"),
         ("TLSA", "tlsa"),
@@ -119,30 +110,10 @@ async fn show(arguments: &Arguments, name: &ResolverName) -> Result<Exit, Failur
 }
 
 async fn forget(arguments: &Arguments, name: &ResolverName) -> Result<Exit, Failure> {
-    let request = Request::new("forget").with("name", name.to_string());
-    let known = match arguments.place.ask(&request).await? {
-        Some(reply) => reply["forgotten"].as_bool().unwrap_or(false),
-        None => {
-            let folder = arguments.place.state_dir()?;
-            if !Store::exists(&folder) {
-                return Err(unknown(name));
-            }
-            let (store, _) = Store::open(&folder)?;
-            store.forget(name)?
-        }
-    };
-    if !known {
-        return Err(unknown(name));
-    }
-    if arguments.json {
-        print_json(&json!({ "forgotten": name }))?;
-    } else {
-        print(&format!("{name} is forgotten\n"))?;
-    }
-    Ok(Exit::Done)
+    super::forget::resolver(&arguments.place, name, arguments.json).await
 }
 
-fn unknown(name: &ResolverName) -> Failure {
+pub(super) fn unknown(name: &ResolverName) -> Failure {
     Failure::new(Exit::Usage, format!("{name} is not remembered"))
         .with_hint("`zzdot-client resolvers list` tells who is")
 }

@@ -28,9 +28,9 @@ pub trait Household: Send + Sync {
     fn forget(&self, name: &ResolverName) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// What is remembered while no daemon is running.
+/// What is remembered while no daemon is running; nothing before the first use.
 #[derive(Debug)]
-pub struct AtRest(pub Arc<Store>);
+pub struct AtRest(pub Option<Arc<Store>>);
 
 impl Household for AtRest {
     fn status(&self) -> Value {
@@ -38,11 +38,13 @@ impl Household for AtRest {
     }
 
     fn store(&self) -> Option<&Arc<Store>> {
-        Some(&self.0)
+        self.0.as_ref()
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
-        self.0.forget(name)
+        self.0
+            .as_ref()
+            .map_or(Ok(false), |store| store.forget(name))
     }
 }
 
@@ -102,8 +104,11 @@ pub async fn carry_out(household: &impl Household, request: &Request) -> Result<
 /// The store of a daemon that has one.
 fn store(household: &impl Household) -> Result<&Arc<Store>, Rejection> {
     household.store().ok_or_else(|| Rejection {
-        hint: Some("`server` names the resolver by tls:// and its key".to_owned()),
-        ..Rejection::new("the configuration says whom to trust: nothing is remembered")
+        hint: Some(
+            "either nobody was met yet, or `server` names the resolver by tls:// and its key"
+                .to_owned(),
+        ),
+        ..Rejection::new("nothing is remembered here")
     })
 }
 

@@ -22,7 +22,7 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(folder.path()).unwrap();
         let lab = Self {
-            household: AtRest(Arc::new(store)),
+            household: AtRest(Some(Arc::new(store))),
             _folder: folder,
         };
         let known = identity(1);
@@ -33,7 +33,7 @@ impl Lab {
     }
 
     fn store(&self) -> &Store {
-        &self.household.0
+        self.household.0.as_ref().unwrap()
     }
 
     fn waits(&self, met: KnownIdentity, at: u8, why: WhyPending) {

@@ -243,7 +243,7 @@ pub fn client(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zzdot-client"));
     command.args(arguments);
     for variable in [
