@@ -12,7 +12,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    attack, bench,
+    attack, bench, desktop,
     host::Host,
     hostile::random,
     products, sandbox,
@@ -46,6 +46,14 @@ enum Task {
         /// Only the attack that this test is about.
         #[arg(long, value_name = "TEST")]
         only: Option<String>,
+        /// Keeps captures, configurations and logs in this folder.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// Plays a case on a desktop with the real programs that manage networks and names.
+    Desktop {
+        /// A case.
+        case: String,
         /// Keeps captures, configurations and logs in this folder.
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
@@ -111,6 +119,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Task::Attack { group, only, keep } => {
             play_attacks(&group, only.as_deref(), keep.as_deref())
         }
+        Task::Desktop { case, keep } => play_desktop(&case, keep.as_deref()),
         Task::Run { story, keep } if story == "all" => run_all(keep.as_deref()),
         Task::Run { story, keep } => with_story(&story, |story| {
             in_box(keep.as_deref(), story.name, |folder| {
@@ -121,6 +130,18 @@ pub fn main(arguments: Arguments) -> ExitCode {
             in_box(keep.as_deref(), story.name, |folder| shell(story, folder))
         }),
     }
+}
+
+fn play_desktop(name: &str, keep: Option<&Path>) -> ExitCode {
+    let Some(case) = desktop::find(name) else {
+        let names: Vec<_> = desktop::CASES.iter().map(|case| case.name).collect();
+        complain(
+            &format!("no case named '{name}'"),
+            Some(&format!("one of: {}", names.join(", "))),
+        );
+        return ExitCode::from(2);
+    };
+    in_box(keep, case.name, |folder| desktop::play(case, folder))
 }
 
 fn list() -> ExitCode {

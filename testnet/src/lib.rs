@@ -10,6 +10,7 @@
 //! * [`faults`]: system calls that fail, one after the other;
 //! * [`bench`]: what our programs cost beside their peers;
 //! * [`attacker`] and [`attack`]: somebody on the way, what they try, and what comes of it;
+//! * [`desktop`]: a machine with the real programs that manage networks and names;
 //! * [`story`]: what is told in those labs, by `zzdot-testnet run` and by the tests alike.
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod attacker;
 pub mod bench;
 pub mod capture;
 pub mod command;
+pub mod desktop;
 pub mod faults;
 mod host;
 pub mod hostile;

@@ -12,6 +12,7 @@ use thiserror::Error;
 const PACKAGED: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dnsdist", "dnsdist"),
+    ("dbus-daemon", "dbus-daemon"),
     ("dnsmasq", "dnsmasq-base"),
     ("faketime", "faketime"),
     ("getent", "libc-bin"),
@@ -20,6 +21,7 @@ const PACKAGED: &[(&str, &str)] = &[
     ("ldns-signzone", "ldnsutils"),
     ("nft", "nftables"),
     ("nsd", "nsd"),
+    ("nsenter", "util-linux"),
     ("sh", "dash"),
     ("stubby", "stubby"),
     ("tcpdump", "tcpdump"),

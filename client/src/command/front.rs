@@ -1,6 +1,8 @@
 //! `zzdot-client front`: before the host's resolvers, and back.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -9,7 +11,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 use super::{cannot_run, print, print_json};
 use crate::config::Config;
 use crate::host::front::{Applied, FrontError, put, restore};
-use crate::host::{Decision, LinkResolvers, Places, look};
+use crate::host::{Decision, LinkResolvers, Places, Watcher, look};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,6 +32,9 @@ enum Task {
         /// For programs
         #[arg(long)]
         json: bool,
+        /// Goes on, and tells every change
+        #[arg(long)]
+        follow: bool,
     },
 }
 
@@ -74,15 +79,37 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             };
             tell(&applied, done)?;
         }
-        Task::Show { place, json } => {
-            let decision = look(place.config()?.listen, places).await;
-            match json {
-                true => print_json(&json!(decision))?,
-                false => print(&in_words(&decision))?,
-            }
-        }
+        Task::Show {
+            place,
+            json,
+            follow: false,
+        } => show(&look(place.config()?.listen, places).await, *json)?,
+        Task::Show { place, json, .. } => follow(place.config()?.listen, places, *json).await?,
     }
     Ok(Exit::Done)
+}
+
+fn show(decision: &Decision, json: bool) -> Result<(), Failure> {
+    match json {
+        true => print_json(&json!(decision)),
+        false => print(&in_words(decision)),
+    }
+}
+
+/// Until somebody ends it: one decision a line for programs.
+async fn follow(own: Vec<SocketAddr>, places: Places, json: bool) -> Result<(), Failure> {
+    let watcher = Watcher::start(own, places).await;
+    let mut decisions = watcher.decisions();
+    loop {
+        let decision = Arc::clone(&decisions.borrow_and_update());
+        match json {
+            true => print(&format!("{}\n", json!(*decision)))?,
+            false => print(&format!("{}\n", in_words(&decision)))?,
+        }
+        if decisions.changed().await.is_err() {
+            return Ok(());
+        }
+    }
 }
 
 fn as_root() -> Result<(), Failure> {

@@ -17,6 +17,9 @@ const LINK: &str = "org.freedesktop.resolve1.Link";
 const PATH: &str = "/org/freedesktop/resolve1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
+/// The number of the loopback in every network namespace.
+const LOOPBACK: u32 = 1;
+
 /// Link (0 for all), family, address, port (0 for the usual one), name for TLS.
 type Server = (i32, i32, Vec<u8>, u16, String);
 /// The same without port and name, of versions before 246.
@@ -79,6 +82,8 @@ fn understand(servers: &[Server], domains: &[Domain]) -> ResolvedSays {
             continue;
         };
         match u32::try_from(*link) {
+            // A server of this machine that is for the whole machine is said to be the loopback's.
+            Ok(LOOPBACK) if server.ip().is_loopback() => says.global.push(server),
             Ok(0) => says.global.push(server),
             Ok(index) if links.len() < LINKS_MAX || links.contains_key(&index) => {
                 links.entry(index).or_default().servers.push(server);
@@ -120,7 +125,8 @@ mod tests {
     #[test]
     fn servers_and_domains_are_put_to_their_links() {
         let servers = [
-            (0, 2, vec![127, 0, 0, 1], 5353, String::new()),
+            (1, 2, vec![127, 0, 0, 1], 5353, String::new()),
+            (0, 2, vec![192, 0, 2, 9], 0, String::new()),
             (3, 2, vec![192, 168, 1, 1], 0, "dns.example".to_owned()),
             (
                 3,
@@ -139,7 +145,8 @@ mod tests {
             (9, "gone.example".to_owned(), false),
         ];
         let says = understand(&servers, &domains);
-        assert_eq!(says.global, ["127.0.0.1:5353".parse().unwrap()]);
+        let global: Vec<_> = says.global.iter().map(ToString::to_string).collect();
+        assert_eq!(global, ["127.0.0.1:5353", "192.0.2.9:53"]);
         assert_eq!(says.links.len(), 1);
         let servers: Vec<_> = says.links[0]
             .servers

@@ -124,7 +124,7 @@ pub fn run(story: &Story, folder: &Path) -> Told {
     told
 }
 
-fn show_logs(folder: &Path) {
+pub(crate) fn show_logs(folder: &Path) {
     for path in logs(folder).unwrap_or_default() {
         let log = std::fs::read(&path).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -1,0 +1,40 @@
+//! A machine with the real programs that manage networks and names: what the client learns from each, how it gets in
+//! front of them, and how everything is put back.
+
+use std::process::Command;
+
+fn play(case: &str) {
+    let status = Command::new(env!("CARGO_BIN_EXE_zzdot-testnet"))
+        .args(["desktop", case])
+        .status()
+        .expect("the binary of this package is built with its tests");
+    assert!(
+        status.success(),
+        "the case '{case}' ended with {status}; what it said is above"
+    );
+}
+
+#[test]
+fn network_manager_is_understood_and_writes_us_into_resolv_conf_until_we_go() {
+    play("network-manager");
+}
+
+#[test]
+fn resolved_asks_us_without_a_circle_until_we_crash() {
+    play("resolved");
+}
+
+#[test]
+fn networkd_is_understood_by_its_files_and_followed() {
+    play("networkd");
+}
+
+#[test]
+fn what_dhclient_writes_over_us_is_put_aside_and_put_back() {
+    play("dhclient");
+}
+
+#[test]
+fn a_file_written_by_a_person_is_put_back_to_the_letter() {
+    play("static");
+}
