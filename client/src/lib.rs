@@ -29,6 +29,7 @@ pub mod walker;
 pub mod cache;
 pub mod comparison;
 pub mod discover;
+pub mod doctor;
 pub mod ladder;
 pub mod place;
 pub mod session;

@@ -42,6 +42,11 @@ impl Place {
         state_dir(self.state_dir.as_deref(), configured)
     }
 
+    /// What is wrong with the configuration file, if anything.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.config().map(drop).map_err(|failure| failure.message)
+    }
+
     fn config(&self) -> Result<Option<Config>, Failure> {
         self.config
             .as_deref()

@@ -5,6 +5,7 @@ mod approve;
 mod check;
 mod daemon;
 mod discover;
+mod doctor;
 mod export;
 mod forget;
 mod front;
@@ -48,6 +49,10 @@ enum Command {
     Discover(discover::Arguments),
     /// Tells what the daemon is doing
     Status(status::Arguments),
+    /// Finds out what is wrong, and whose fault it is
+    ///
+    /// Exit codes: 0 nothing is wrong, 3 something is.
+    Doctor(doctor::Arguments),
     /// Tells which resolvers are remembered, and forgets them
     Resolvers(resolvers::Arguments),
     /// Tells which resolvers wait to be compared, and with what
@@ -80,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Discover(arguments) => in_runtime(discover::run(&arguments)),
         Command::Status(arguments) => in_runtime(status::run(&arguments)),
+        Command::Doctor(arguments) => in_runtime(doctor::run(&arguments)),
         Command::Resolvers(arguments) => in_runtime(resolvers::run(&arguments)),
         Command::Pending(arguments) => in_runtime(pending::run(&arguments)),
         Command::Verify(arguments) => in_runtime(verify::run(&arguments)),

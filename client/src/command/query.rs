@@ -104,15 +104,16 @@ async fn listener(place: &Place) -> Result<SocketAddr, Failure> {
         .ok_or_else(|| cannot_run("the daemon does not say where it listens"))
 }
 
-struct Told {
+pub(super) struct Told {
     rcode: u16,
     /// The code with its explanations.
     verdict: String,
     text: String,
-    json: Value,
+    pub(super) json: Value,
 }
 
-fn read(server: SocketAddr, message: &[u8]) -> Result<Told, Box<dyn std::error::Error>> {
+/// What an answer says.
+pub(super) fn read(server: SocketAddr, message: &[u8]) -> Result<Told, Box<dyn std::error::Error>> {
     let view = View::parse(message)?;
     let edns = view.edns()?;
     let upper = edns.map_or(0, |edns| u16::from(edns.extended_rcode));
