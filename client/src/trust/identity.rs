@@ -79,7 +79,7 @@ impl KnownIdentity {
         let mut anchor = self.anchor.clone();
         anchor
             .observe(&discovered.keys, discovered.validated)
-            .map_err(|_| Box::new(self.distrust(&discovered.keys)))?;
+            .map_err(|_| Box::new(self.not_met(&discovered.keys)))?;
         let (held, seen) = (&self.versions, &discovered.versions);
         Ok(Self {
             name: self.name.clone(),
@@ -99,7 +99,17 @@ impl KnownIdentity {
         })
     }
 
-    /// Why these keys are not believed to be this resolver's, as far as that is so.
+    /// As [`KnownIdentity::distrust`], for a walk that did not know this identity: it did not look
+    /// whether there are successors, and so nothing is over for good.
+    fn not_met(&self, shown: &KeySet) -> Refusal {
+        match self.distrust(shown) {
+            Refusal::IdentityRevoked { .. } => self.anchor_changed(shown),
+            refusal => refusal,
+        }
+    }
+
+    /// Why these keys are not believed to be this resolver's, as far as that is so, where it is
+    /// proven that no key that is remembered has a successor among them.
     pub(crate) fn distrust(&self, shown: &KeySet) -> Refusal {
         let name = self.name.clone();
         let returned = shown.valid_signers().filter(|signer| {

@@ -106,6 +106,16 @@ fn a_client_away_for_a_year_and_two_roll_overs_comes_back_without_a_prompt() {
 }
 
 #[test]
+fn nothing_is_over_for_good_where_nobody_looked_for_successors() {
+    let (mut home, known, _) = away_for_a_year(false);
+    // Met where nobody was expected; that it is known from elsewhere shows afterwards.
+    let trip = home.met_by(None);
+    let refusal = known.met_again(trip.discovered()).unwrap_err();
+    assert_eq!(refusal.name(), "anchor-changed");
+    assert_eq!(known.after(&refusal), None);
+}
+
+#[test]
 fn statements_taken_out_on_the_way_cost_an_answer_and_no_trust() {
     let (mut home, known, _) = away_for_a_year(false);
     let zones = home.zones();

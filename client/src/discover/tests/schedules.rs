@@ -16,7 +16,7 @@ use super::home::*;
 use crate::discover::*;
 use crate::trust::{ADD_HOLD_DOWN, KnownIdentity, TrustState};
 
-const YEARS: u64 = 4;
+const YEARS: u64 = 3;
 
 /// Numbers out of a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
 struct Dice(u64);

@@ -5,6 +5,7 @@ mod denials;
 mod keys;
 mod oracle;
 mod published;
+mod revoked;
 mod signatures;
 mod zone;
 
