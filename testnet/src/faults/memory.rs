@@ -130,7 +130,11 @@ fn identity(number: u8, serial: u32) -> KnownIdentity {
             .expect("twenty digits are a name"),
         state: TrustState::Provisional,
         verification: None,
-        anchor: AnchorSet::first_use(&[key.clone()], Some(&key), UnixTime(1_800_000_000)),
+        anchor: AnchorSet::first_use(
+            std::slice::from_ref(&key),
+            Some(&key),
+            UnixTime(1_800_000_000),
+        ),
         tlsa: vec![Tlsa {
             usage: 3,
             selector: 1,

@@ -59,7 +59,7 @@ impl Home {
         let mut steps = Vec::new();
         self.identity = self.identity.aired(now);
         while let Some((next, step)) = self.identity.stepped(now, &intervals, &rng).unwrap() {
-            if interrupted && self.today % 2 == 0 {
+            if interrupted && self.today.is_multiple_of(2) {
                 return steps;
             }
             self.identity = next;

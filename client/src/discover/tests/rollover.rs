@@ -256,7 +256,13 @@ fn the_word_of_a_stranger_about_successors_counts_for_nothing() {
         say(&name, &anchor, 2, 400),
         say(&name, &anchor, 0, 0),
     ] {
-        let forged = thief.forge_saying(&zones, his.clone(), &[], &[said.clone()], day(1));
+        let forged = thief.forge_saying(
+            &zones,
+            his.clone(),
+            &[],
+            std::slice::from_ref(&said),
+            day(1),
+        );
         let trip = thief.met_by(&known, &forged, day(1));
         assert_eq!(trip.refusal().name(), "anchor-changed", "{said}");
     }
