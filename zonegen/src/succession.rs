@@ -33,8 +33,8 @@ use crate::owners::anchor_zone;
 /// The longest text of a statement, in octets; the longest that is well-formed has some 400.
 pub const MAX_OCTETS: usize = 512;
 
-/// The most statements that are looked at: a key in thirteen months is many already.
-pub const MAX_STATEMENTS: usize = 8;
+/// The most statements that are looked at: no more can be made within thirteen months.
+pub const MAX_STATEMENTS: usize = 16;
 
 /// The most successors that one statement names: the active key and the stand-by.
 pub const MAX_NEW: usize = 2;
