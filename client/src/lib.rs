@@ -1,6 +1,7 @@
 //! How a zzdot resolver is discovered, judged, remembered and reached.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod authority;
 pub mod command;
 pub mod config;

@@ -1,6 +1,7 @@
 //! The command line. Answers go to standard output, messages to standard error behind the
 //! program's name; exit codes are those of [`Exit`].
 
+mod agent;
 mod approve;
 mod check;
 mod daemon;
@@ -69,6 +70,8 @@ enum Command {
     Export(export::Arguments),
     /// Takes over what another computer exported
     Import(import::Arguments),
+    /// Notifies the user of a desktop about whom to decide
+    Agent(agent::Arguments),
     /// Asks one question, through the daemon
     Query(query::Arguments),
     /// Puts the client in front of this machine's resolvers, and back
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Networks(arguments) => in_runtime(networks::run(&arguments)),
         Command::Export(arguments) => in_runtime(export::run(&arguments)),
         Command::Import(arguments) => in_runtime(import::run(&arguments)),
+        Command::Agent(arguments) => in_runtime(agent::run(&arguments)),
         Command::Query(arguments) => in_runtime(query::run(&arguments)),
         Command::Front(arguments) => in_runtime(front::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
