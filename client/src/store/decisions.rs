@@ -281,11 +281,7 @@ impl Store {
     /// All that can be told to another client.
     #[must_use]
     pub fn export(&self) -> Exported {
-        let content = &self.lock().content;
-        Exported {
-            identities: content.identities.clone(),
-            enrolled: content.enrolled.clone(),
-        }
+        self.lock().content.exported()
     }
 
     /// Takes over what another client knows: resolvers that are not known here; verifications and revocations of those
@@ -331,6 +327,13 @@ impl Store {
 }
 
 impl Content {
+    pub(super) fn exported(&self) -> Exported {
+        Exported {
+            identities: self.identities.clone(),
+            enrolled: self.enrolled.clone(),
+        }
+    }
+
     pub(super) fn enrol(&mut self, enrolled: Enrolled) -> Result<bool, DecisionError> {
         let name = enrolled.name.clone();
         let Some(known) = self.identities.get_mut(&name) else {

@@ -35,6 +35,7 @@ pub use decisions::{DecisionError, ENROLLED_MAX, EXPORT_BYTES_MAX, Exported, Imp
 pub use error::StoreError;
 pub use networks::{KnownNetwork, NETWORKS_MAX, SIGNALS_MAX};
 pub use pending::{PENDING_MAX, Pending, WhyPending};
+pub use snapshot::salvage;
 
 use crate::discover::CLOCK_SLACK;
 use crate::place::{Place, Surroundings};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use zzdot_zonegen::durable;
 
 use super::content::{Content, VERSION};
+use super::decisions::Exported;
 use super::version1;
 
 /// Largest file that is read: thousands of resolvers.
@@ -66,7 +67,29 @@ pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Dama
 }
 
 /// Reads the text of a snapshot, of this version or an earlier one.
-pub(super) fn parse(bytes: &[u8]) -> Result<Content, Damage> {
+fn parse(bytes: &[u8]) -> Result<Content, Damage> {
+    let (content, is_intact) = parse_unchecked(bytes)?;
+    if !is_intact {
+        return Err(Damage::Broken("its checksum does not match".to_owned()));
+    }
+    content.ok_or_else(|| Damage::Broken("its parts do not belong together".to_owned()))
+}
+
+/// What the text of a snapshot says, whether or not its checksum matches: for a look into a damaged one. No store believes
+/// it.
+///
+/// # Errors
+/// Why it cannot be read even so.
+pub fn salvage(bytes: &[u8]) -> Result<Exported, String> {
+    match parse_unchecked(bytes) {
+        Ok((Some(content), _)) => Ok(content.exported()),
+        Ok((None, _)) => Err("its parts do not belong together".to_owned()),
+        Err(damage) => Err(damage.to_string()),
+    }
+}
+
+/// What it says, where its parts belong together; and whether its checksum matches.
+fn parse_unchecked(bytes: &[u8]) -> Result<(Option<Content>, bool), Damage> {
     let broken = |error: serde_json::Error| Damage::Broken(error.to_string());
     let Versioned { version } = serde_json::from_slice(bytes).map_err(broken)?;
     let (told, digest, content) = match version {
@@ -86,10 +109,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Damage> {
         0 => return Err(Damage::Broken("version 0 is none".to_owned())),
         later => return Err(Damage::Later(later)),
     };
-    if told != HEXLOWER.encode(&digest) {
-        return Err(Damage::Broken("its checksum does not match".to_owned()));
-    }
-    content.ok_or_else(|| Damage::Broken("its parts do not belong together".to_owned()))
+    Ok((content, told == HEXLOWER.encode(&digest)))
 }
 
 /// Replaces it: written aside, synchronised, renamed, and the folder synchronised.

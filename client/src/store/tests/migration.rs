@@ -118,3 +118,18 @@ fn a_store_of_a_later_version_is_refused_by_name_and_left_alone() {
     assert!(error.to_string().contains("later program"), "{error}");
     assert_eq!(fs::read_to_string(&snapshot).unwrap(), later);
 }
+
+#[test]
+fn a_look_into_a_damaged_snapshot_shows_what_no_store_believes() {
+    let text = std::str::from_utf8(FILES[0].1).unwrap();
+    let changed = text.replacen("\"provisional\"", "\"verified\"", 1);
+    assert_ne!(changed, text);
+    let told = salvage(changed.as_bytes()).unwrap();
+    let name: ResolverName = NAME.parse().unwrap();
+    assert_eq!(told.identities[&name].state, TrustState::Verified);
+    let folder = folder_without(&[SNAPSHOT_FILE, DATABASE_FOLDER]);
+    fs::write(folder.path().join(SNAPSHOT_FILE), changed).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+    assert!(salvage(b"{}").is_err());
+}
