@@ -204,7 +204,13 @@ impl Session {
     pub fn rebind(&mut self, expected: Option<KnownIdentity>) {
         match (expected, &mut self.state) {
             (Some(expected), State::Strict { identity, .. }) if identity.name == expected.name => {
-                **identity = expected;
+                if self.unremembered.is_none() {
+                    **identity = expected;
+                } else {
+                    // What was learned since is here alone; what a person said is not.
+                    identity.state = expected.state;
+                    identity.verification = expected.verification;
+                }
             }
             (Some(expected), _) => {
                 self.forget();

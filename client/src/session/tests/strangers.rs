@@ -177,6 +177,14 @@ fn a_person_who_forgets_is_obeyed_and_a_store_that_failed_is_not() {
         .unwrap();
     lab.session.rebind(None);
     assert_eq!(lab.route(), Route::Encrypted, "the latch holds");
+    let older = KnownIdentity {
+        tlsa: Vec::new(),
+        ..verified()
+    };
+    lab.session.rebind(Some(older));
+    let known = lab.session.identity().unwrap();
+    assert_eq!(known.state, TrustState::Verified);
+    assert!(!known.tlsa.is_empty(), "what was learned since stays");
 }
 
 #[test]
