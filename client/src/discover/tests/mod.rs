@@ -8,6 +8,7 @@ mod refusals;
 mod rollover;
 mod schedules;
 mod spoilt;
+mod unbound;
 
 use std::net::{IpAddr, SocketAddr};
 
