@@ -48,9 +48,9 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
     say_hello(&appliance);
     let shared: Shared = Arc::new(Mutex::new(Some(appliance)));
     let answering = shared.clone();
-    // The socket's mode says who may ask.
-    let control =
-        tokio::spawn(control.serve(move |request, _| control::handle(answering.clone(), request)));
+    let control = tokio::spawn(
+        control.serve(move |request, caller| control::handle(answering.clone(), request, caller)),
+    );
     let telling = metrics.map(|listener| {
         let shared = shared.clone();
         tokio::spawn(listener.serve(move || metrics::page(shared.clone())))
