@@ -108,13 +108,13 @@ fn active_ds(identity: &KnownIdentity) -> Option<DS> {
 ///
 /// # Errors
 /// [`Mismatch::OtherKey`] and [`Mismatch::Revoked`].
-pub fn compare_code(uri: &VerificationUri, met: &[&KnownIdentity]) -> Result<(), Mismatch> {
+pub fn compare_code(uri: &VerificationUri, met: &[&KnownIdentity]) -> Result<(), Box<Mismatch>> {
     let name = uri.name();
     if met
         .iter()
         .any(|identity| identity.state == TrustState::Revoked)
     {
-        return Err(Mismatch::Revoked(name.clone()));
+        return Err(Box::new(Mismatch::Revoked(name.clone())));
     }
     let is_in_code = |identity: &&KnownIdentity| {
         let active = active_ds(identity);
@@ -122,7 +122,7 @@ pub fn compare_code(uri: &VerificationUri, met: &[&KnownIdentity]) -> Result<(),
     };
     match met.iter().all(is_in_code) {
         true => Ok(()),
-        false => Err(Mismatch::OtherKey { name: name.clone() }),
+        false => Err(Box::new(Mismatch::OtherKey { name: name.clone() })),
     }
 }
 
@@ -134,7 +134,7 @@ pub fn find_by_phrase(
     typed: Phrase,
     named: Option<&ResolverName>,
     met: &[KnownIdentity],
-) -> Result<ResolverName, Mismatch> {
+) -> Result<ResolverName, Box<Mismatch>> {
     let phrases = met
         .iter()
         .filter_map(|identity| Some((identity, phrase_of(identity)?)));
@@ -143,15 +143,15 @@ pub fn find_by_phrase(
     match (owner, named) {
         (Some((owner, _)), named) if named.is_none_or(|named| *named == owner.name) => {
             match owner.state {
-                TrustState::Revoked => Err(Mismatch::Revoked(owner.name.clone())),
+                TrustState::Revoked => Err(Box::new(Mismatch::Revoked(owner.name.clone()))),
                 _ => Ok(owner.name.clone()),
             }
         }
-        (Some((owner, _)), Some(named)) => Err(Mismatch::Other {
+        (Some((owner, _)), Some(named)) => Err(Box::new(Mismatch::Other {
             named: named.clone(),
             actual: owner.name.clone(),
-        }),
-        _ => Err(nobody(typed, named, &phrases)),
+        })),
+        _ => Err(Box::new(nobody(typed, named, &phrases))),
     }
 }
 
@@ -259,7 +259,7 @@ pub(crate) mod tests {
         let name = met.name.clone();
         assert_eq!(
             compare_code(&genuine, &[&met]),
-            Err(Mismatch::OtherKey { name })
+            Err(Box::new(Mismatch::OtherKey { name }))
         );
     }
 
@@ -271,12 +271,12 @@ pub(crate) mod tests {
         let name = known.name.clone();
         assert_eq!(
             compare_code(&uri, &[&known, &met]),
-            Err(Mismatch::OtherKey { name })
+            Err(Box::new(Mismatch::OtherKey { name }))
         );
         let revoked = known.clone().revoked();
         assert_eq!(
             compare_code(&uri, &[&revoked]),
-            Err(Mismatch::Revoked(known.name))
+            Err(Box::new(Mismatch::Revoked(known.name)))
         );
     }
 
@@ -289,15 +289,15 @@ pub(crate) mod tests {
         assert_eq!(find_by_phrase(phrase, named, &met), Ok(met[1].name.clone()));
         assert_eq!(
             find_by_phrase(phrase, Some(&met[0].name), &met),
-            Err(Mismatch::Other {
+            Err(Box::new(Mismatch::Other {
                 named: met[0].name.clone(),
                 actual: met[1].name.clone()
-            })
+            }))
         );
         let revoked = met.clone().map(KnownIdentity::revoked);
         assert_eq!(
             find_by_phrase(phrase, None, &revoked),
-            Err(Mismatch::Revoked(met[1].name.clone()))
+            Err(Box::new(Mismatch::Revoked(met[1].name.clone())))
         );
     }
 
@@ -321,19 +321,25 @@ pub(crate) mod tests {
         );
         words[5] = other(&words[5]);
         let error = find_by_phrase(typed(&words), None, &met).unwrap_err();
-        assert_eq!(error, Mismatch::Nobody);
+        assert_eq!(*error, Mismatch::Nobody);
     }
 
     #[test]
     fn a_phrase_of_nobody_is_told_so() {
         let phrase = phrase_of(&identity(3)).unwrap();
         let met = [identity(1)];
-        assert_eq!(find_by_phrase(phrase, None, &met), Err(Mismatch::Nobody));
-        assert_eq!(find_by_phrase(phrase, None, &[]), Err(Mismatch::NobodyMet));
+        assert_eq!(
+            find_by_phrase(phrase, None, &met),
+            Err(Box::new(Mismatch::Nobody))
+        );
+        assert_eq!(
+            find_by_phrase(phrase, None, &[]),
+            Err(Box::new(Mismatch::NobodyMet))
+        );
         let named = identity(3).name;
         assert_eq!(
             find_by_phrase(phrase, Some(&named), &met),
-            Err(Mismatch::NotMet(named))
+            Err(Box::new(Mismatch::NotMet(named)))
         );
         // What a store of the first form left: nobody knows yet which of its keys signs.
         let mut before = identity(3);
@@ -341,7 +347,7 @@ pub(crate) mod tests {
         assert_eq!(phrase_of(&before), None);
         assert_eq!(
             find_by_phrase(phrase, None, &[before]),
-            Err(Mismatch::NobodyMet)
+            Err(Box::new(Mismatch::NobodyMet))
         );
     }
 }
