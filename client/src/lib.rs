@@ -33,6 +33,7 @@ pub mod discover;
 pub mod doctor;
 pub mod ladder;
 pub mod place;
+pub mod portal;
 pub mod session;
 pub mod trust;
 pub mod validate;

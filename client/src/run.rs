@@ -270,6 +270,7 @@ fn settings(config: &Config) -> Settings {
         server: config.server.clone(),
         policy: config.policy(),
         elsewhere: config.elsewhere.clone(),
+        portal: config.portal.probe.clone(),
         limits: config.limits.clone(),
         cache_bytes: config.cache.bytes,
     }

@@ -15,6 +15,7 @@ use crate::config_file::{self, ConfigFileError};
 use crate::dot::Endpoint;
 use crate::host::Elsewhere;
 use crate::host::front::FrontSetting;
+use crate::portal::ProbeUrl;
 use crate::session::Policy;
 use crate::stub::StubLimits;
 
@@ -45,6 +46,7 @@ struct File {
     elsewhere: Vec<Elsewhere>,
     askers: Askers,
     cache: CacheSettings,
+    portal: PortalSettings,
     limits: StubLimits,
 }
 
@@ -67,6 +69,7 @@ impl Default for File {
             elsewhere: Vec::new(),
             askers: Askers::Loopback,
             cache: CacheSettings::default(),
+            portal: PortalSettings::default(),
             limits: StubLimits::default(),
         }
     }
@@ -97,6 +100,8 @@ pub struct Config {
     pub askers: Askers,
     /// Which answers are kept.
     pub cache: CacheSettings,
+    /// How pages are found that want people to log in first.
+    pub portal: PortalSettings,
     /// The bounds of the daemon.
     pub limits: StubLimits,
 }
@@ -183,6 +188,15 @@ pub enum Askers {
 pub struct CacheSettings {
     /// Memory for answers; 0 means that none are kept, since the resolver is near.
     pub bytes: usize,
+}
+
+/// How pages are found that want people to log in first: the table `[portal]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PortalSettings {
+    /// What is fetched on a network that is new, by plain HTTP: a page that answers 200 or 204, and is redirected by
+    /// portals alone. Nothing is fetched by default.
+    pub probe: Option<ProbeUrl>,
 }
 
 /// Why there is no configuration.
@@ -288,6 +302,7 @@ impl Config {
             elsewhere: file.elsewhere,
             askers: file.askers,
             cache: file.cache,
+            portal: file.portal,
             limits: file.limits,
         })
     }

@@ -22,13 +22,14 @@ use crate::config::Server;
 use crate::dot::{ConnectError, Lane};
 use crate::host::{Decision, Elsewhere, SplitTable};
 use crate::place::NetworkId;
+use crate::portal::ProbeUrl;
 use crate::session::Policy;
 use crate::store::{Store, StoreError};
 use crate::stub::{Answer, Answering, StubLimits};
 use crate::upstream::Upstream;
 use crate::wire::{self, View};
 
-use director::{Director, Inputs, Plan, Stop, Whereabouts, givens};
+use director::{Director, Inputs, Plan, Stop, Taken, Whereabouts, givens};
 
 pub use watch::watch;
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Names that go elsewhere.
     pub elsewhere: Vec<Elsewhere>,
+    /// What is fetched on a new network to find a page that wants people to log in first.
+    pub portal: Option<ProbeUrl>,
     /// The bounds of the daemon.
     pub limits: StubLimits,
     /// Room for answers.
@@ -227,14 +230,20 @@ impl Places {
             server = %stop.server, place = %stop.surroundings.place, link = stop.link,
             differs = ?stop.surroundings.doubt, "{}", stop.taken.name()
         );
-        Ok(Upstream::discovered(
+        let upstream = Upstream::discovered(
             stop.surroundings.clone(),
             stop.server,
             settings.policy,
             store,
             limits,
             cache_bytes,
-        ))
+        );
+        if stop.taken == Taken::New {
+            let view = stop.view.as_ref();
+            let advertised = view.and_then(|view| view.captive_portal.as_deref());
+            upstream.look_for_portal(advertised, settings.portal.as_ref());
+        }
+        Ok(upstream)
     }
 
     fn now(&self) -> Arc<Now> {

@@ -10,6 +10,7 @@ use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
 
 use super::legacy::Legacy;
+use super::portal::Gate;
 use super::{Kind, Upstream, now};
 use crate::discover::Tlsa;
 use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
@@ -34,6 +35,8 @@ pub(super) struct Discovery {
     pub(super) walks: watch::Sender<u64>,
     /// What the server offers where it is not upgraded.
     pub(super) legacy: Legacy,
+    /// Whether a page wants people to log in first.
+    pub(super) gate: Gate,
 }
 
 pub(super) struct Inner {

@@ -203,7 +203,7 @@ impl Upstream {
         });
     }
 
-    async fn pass_on_in_clear(
+    pub(super) async fn pass_on_in_clear(
         &self,
         discovery: &Discovery,
         query: &[u8],

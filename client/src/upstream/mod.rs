@@ -5,6 +5,7 @@ mod discovery;
 mod kept;
 mod legacy;
 mod memory;
+mod portal;
 mod status;
 
 use std::collections::BTreeMap;
@@ -108,6 +109,7 @@ impl Upstream {
             }),
             walks: watch::Sender::new(0),
             legacy: Legacy::new(policy.legacy),
+            gate: portal::Gate::default(),
         }));
         let upstream = Arc::new(Self::new(kind, limits, cache_bytes));
         tokio::spawn(keep(Arc::downgrade(&upstream), changes));
@@ -266,6 +268,18 @@ impl Upstream {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn resolve_or_log_in(
+        self: &Arc<Self>,
+        query: &[u8],
+        deadline: Instant,
+        begun: Option<Pursuit>,
+    ) -> Result<Vec<u8>, Failure> {
+        match self.resolve(query, deadline, begun).await {
+            Err(failure) => self.past_failure(query, deadline, failure).await,
+            answer => answer,
+        }
+    }
+
     /// `begun` is the question itself, where it was sent over TLS already.
     async fn resolve(
         self: &Arc<Self>,
@@ -288,6 +302,11 @@ impl Upstream {
         loop {
             // Taken before the look at the session, so that no walk's end is missed.
             let ended = discovery.walks.subscribe();
+            if begun.is_none()
+                && let Some(answer) = self.at_portal(discovery, query, deadline).await
+            {
+                return answer;
+            }
             let route = match &begun {
                 // It was when it was sent.
                 Some(_) => Route::Encrypted,
@@ -354,7 +373,7 @@ impl Upstream {
         let Kind::Discovered(discovery) = &self.kind else {
             return;
         };
-        if self.is_retired() {
+        if self.is_retired() || discovery.gate.holds() {
             return;
         }
         let Some(expected) = discovery.lock().session.begin_walk() else {
@@ -416,7 +435,7 @@ impl Upstream {
         let resolved = tokio::select! {
             biased;
             () = self.retired() => Err(Failure::NoAnswer("the network is gone".to_owned())),
-            resolved = self.resolve(&query, deadline, begun) => resolved,
+            resolved = self.resolve_or_log_in(&query, deadline, begun) => resolved,
         };
         match resolved {
             Ok(mut answer) => {

@@ -64,6 +64,7 @@ impl Discovery {
             "doubt": inner.surroundings.doubt,
             "state": "discovering",
             "rung": null,
+            "portal": self.gate.status(),
             "walking": session.is_walking(),
             "queries": queries,
         });
@@ -109,6 +110,8 @@ impl Discovery {
             Route::Legacy if self.legacy.is_out_of_reach() => Some(self.no_rung_left(&inner)),
             Route::Legacy | Route::AfterWalk => None,
         };
+        let at_portal = session.identity().is_none().then(|| self.gate.failure());
+        let failure = at_portal.flatten().or(failure);
         status["down"] = json!(failure.as_ref().map(down));
         status
     }
