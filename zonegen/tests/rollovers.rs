@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hickory_proto::dnssec::Verifier;
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData};
+use hickory_proto::op::{Message, OpCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
@@ -198,6 +199,13 @@ impl World {
             self.now,
         )
         .unwrap();
+        let dnskeys = published
+            .anchor_zone
+            .lookup(published.anchor_zone.origin(), RecordType::DNSKEY);
+        let mut answer = Message::response(0, OpCode::Query);
+        answer.answers = dnskeys.unwrap().answers;
+        // Room for the question and EDNS is left in an answer over UDP.
+        assert!(answer.to_vec().unwrap().len() < 1232 - 64);
         self.versions.push(Version {
             signers: signers(&published.anchor_zone),
             published,

@@ -11,6 +11,7 @@ use crate::clock::UnixTime;
 use crate::identity::{Identity, IdentityError, invent};
 use crate::keyring::{Held, Shelf};
 use crate::keys::{KeyError, ZoneKey, key_tag};
+use crate::publication::BACK_DATED;
 use crate::succession::{MAX_STATEMENTS, Statement};
 
 /// How often a key is made again because its tag is taken; one try in some thousand fails.
@@ -259,8 +260,10 @@ impl Next<'_> {
                 unreachable!("the stand-by was just made");
             };
             let new = [active.dnskey(), standby];
+            // As signatures are: for clients whose clock is behind.
+            let from = now.minus(BACK_DATED);
             let until = now.plus(SUCCESSION);
-            let said = Statement::sign(&self.identity.name, &old, &new, now, until)
+            let said = Statement::sign(&self.identity.name, &old, &new, from, until)
                 .expect("the old anchor was active, and the new ones are other keys");
             self.state.statements.push(said);
         }

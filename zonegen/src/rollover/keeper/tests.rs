@@ -338,6 +338,30 @@ fn leftovers_of_interruptions_go_and_what_people_put_there_stays() {
 }
 
 #[test]
+fn from_a_copy_older_than_a_roll_over_the_stand_by_that_clients_know_is_brought_back() {
+    let mut lab = Lab::new();
+    let copy: Vec<(String, Vec<u8>)> = lab
+        .files()
+        .into_iter()
+        .map(|file| (file.clone(), fs::read(lab.dir.join(file)).unwrap()))
+        .collect();
+    lab.rotate(What::Anchor, false).unwrap();
+    assert_eq!(lab.pass(40), [Step::RollAnchor]);
+    let known = lab.tags(Phase::Active);
+    for file in lab.files() {
+        fs::remove_file(lab.dir.join(file)).unwrap();
+    }
+    for (file, contents) in copy {
+        replace(&lab.dir.join(file), &contents, 0o600).unwrap();
+    }
+    lab.restart();
+    assert_eq!(lab.tags(Phase::Standby), known);
+    lab.rotate(What::Anchor, true).unwrap();
+    assert_eq!(lab.tags(Phase::Active), known);
+    lab.published();
+}
+
+#[test]
 fn another_process_that_took_a_step_is_noticed() {
     let mut lab = Lab::new();
     let mut other = Keeper::open(&lab.dir).unwrap();
