@@ -26,6 +26,7 @@ use crate::portal::ProbeUrl;
 use crate::session::Policy;
 use crate::store::{Store, StoreError};
 use crate::stub::{Answer, Answering, StubLimits};
+use crate::tally::TALLY;
 use crate::upstream::Upstream;
 use crate::wire::{self, View};
 
@@ -275,6 +276,7 @@ impl Places {
     fn nowhere(&self, query: &[u8], now: &Now) -> Vec<u8> {
         let failed = json!({ "failed": 1, "failed-by-reason": { NO_NETWORK: 1 } });
         add(&mut lock(&self.past), &failed);
+        TALLY.count_failure(NO_NETWORK);
         let text = match &now.waiting[..] {
             [] => "no network with a name server".to_owned(),
             links => format!("finding out which network this is: {}", links.join(", ")),

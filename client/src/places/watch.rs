@@ -34,7 +34,7 @@ pub async fn watch(places: Arc<Places>, own: Vec<SocketAddr>) {
     loop {
         if places.is_configured() {
             tokio::time::sleep(TICK).await;
-            if sleep.was_asleep(now()) {
+            if sleep.was_asleep(now(), asleep_since_start()) {
                 tracing::info!("awake again");
                 places.wake();
             }
@@ -91,7 +91,7 @@ impl Keeper {
                 () = changed(memory.as_mut()) => {}
                 () = tokio::time::sleep_until(timeout.into()) => {}
                 _ = ticks.tick() => {
-                    if sleep.was_asleep(now()) {
+                    if sleep.was_asleep(now(), asleep_since_start()) {
                         tracing::info!("awake again");
                         kernel.refresh()?;
                         host.look_again();
@@ -160,6 +160,12 @@ impl Keeper {
     fn whereabouts(&self, server: SocketAddr) -> Whereabouts {
         if server.ip().is_loopback() {
             return Whereabouts::Apart;
+        }
+        if let SocketAddr::V6(server) = server
+            && server.ip().is_unicast_link_local()
+            && self.observer.is_physical(server.scope_id())
+        {
+            return Whereabouts::Link(server.scope_id());
         }
         let from = |any: IpAddr| {
             let socket = UdpSocket::bind((any, 0)).ok()?;
@@ -254,9 +260,9 @@ struct Sleep {
 }
 
 impl Sleep {
-    /// Whether the machine, or this program, slept since the last call; called every [`TICK`].
-    fn was_asleep(&mut self, now: Instant) -> bool {
-        let ahead = asleep_since_start();
+    /// Whether the machine, or this program, slept since the last call; called every [`TICK`]. `ahead` is how long the
+    /// machine slept since it started.
+    fn was_asleep(&mut self, now: Instant, ahead: Duration) -> bool {
         let slept = self.last.is_some_and(|(then, before)| {
             ahead.saturating_sub(before) >= SLEPT
                 || now.saturating_duration_since(then) >= TICK + LATE
@@ -280,4 +286,28 @@ fn asleep_since_start() -> Duration {
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_hours_of_sleep_are_noticed_and_an_evening_awake_is_none() {
+        let (mut sleep, mut now, mut ahead) = (Sleep::default(), Instant::now(), Duration::ZERO);
+        for _ in 0..7200 {
+            assert!(!sleep.was_asleep(now, ahead));
+            now += TICK;
+        }
+        // The machine slept: the clock that timers go by stood still.
+        ahead += Duration::from_secs(8 * 3600);
+        assert!(sleep.was_asleep(now, ahead));
+        now += TICK;
+        assert!(!sleep.was_asleep(now, ahead));
+        // Only this program did: the clock went on.
+        now += Duration::from_secs(60);
+        assert!(sleep.was_asleep(now, ahead));
+        now += TICK;
+        assert!(!sleep.was_asleep(now, ahead));
+    }
 }

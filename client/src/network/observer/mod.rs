@@ -79,6 +79,8 @@ struct Life {
     ssid: Option<Vec<u8>>,
     shown: Option<LinkView>,
     changed_at: Instant,
+    /// Enough was known once; what shows up later unsettles nothing.
+    settled: bool,
 }
 
 impl Observer {
@@ -186,8 +188,9 @@ impl Observer {
         let ssid = wireless.and_then(|wireless| wireless.ssid.clone());
 
         let neighbours = if link.has_neighbours() {
+            let one = gateways.iter().any(|gateway| gateway.mac.is_some());
             unknown.is_empty() && !gateways.is_empty()
-                || waited && gateways.iter().any(|gateway| gateway.mac.is_some())
+                || (waited || life.settled) && one
                 // Nobody on the link to be known by.
                 || waited && gateways.is_empty()
         } else {
@@ -199,6 +202,7 @@ impl Observer {
             && !given.resolvers.is_empty()
             && neighbours
             && tuned;
+        life.settled |= settled;
         let prefixes: BTreeSet<_> = addresses
             .iter()
             .map(|row| row.on_link.trunc())
@@ -258,6 +262,7 @@ impl Observer {
                         ssid,
                         shown: None,
                         changed_at: now,
+                        settled: false,
                     };
                     self.lives.insert(index, life);
                 }
@@ -276,6 +281,7 @@ impl Observer {
                         life.up_since = now;
                         life.changed_at = now;
                         life.shown = None;
+                        life.settled = false;
                     }
                     if ssid.is_some() {
                         life.ssid = ssid;

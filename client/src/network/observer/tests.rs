@@ -147,6 +147,18 @@ fn a_second_router_is_waited_for_only_so_long() {
 }
 
 #[test]
+fn a_router_that_shows_up_later_unsettles_nothing() {
+    let mut machine = Machine::new();
+    machine.plugged();
+    machine.neighbour(2, "192.168.1.1", Some(ROUTER));
+    assert!(machine.sight().view.settled);
+    machine.router(2, "fe80::1");
+    let sight = machine.sight();
+    assert!(sight.view.settled);
+    assert_eq!(sight.unknown, ["fe80::1".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
 fn nothing_is_called_quiet_before_it_was() {
     let mut machine = Machine::new();
     machine.plugged();
