@@ -96,6 +96,8 @@ pub struct Lab {
     links: BTreeMap<String, Link>,
     /// Hardware address to host: who sent a frame, whatever its source address claims.
     cards: BTreeMap<[u8; 6], String>,
+    /// The number of each card that is plugged in, by host and by its name there.
+    plugs: BTreeMap<(String, String), u8>,
 }
 
 impl Lab {
@@ -110,6 +112,7 @@ impl Lab {
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
             cards: BTreeMap::new(),
+            plugs: BTreeMap::new(),
         })
     }
 
@@ -186,6 +189,23 @@ impl Lab {
     /// # Panics
     /// After 255 plugs.
     pub fn plug(&mut self, host: &Host, link: &str, addresses: &[&str]) -> Result<(), LabError> {
+        self.plug_as(host, link, link, addresses)
+    }
+
+    /// The same with a card of another name than the link's.
+    ///
+    /// # Errors
+    /// `ip` refused.
+    ///
+    /// # Panics
+    /// After 255 plugs.
+    pub fn plug_as(
+        &mut self,
+        host: &Host,
+        link: &str,
+        card_name: &str,
+        addresses: &[&str],
+    ) -> Result<(), LabError> {
         let number = u8::try_from(self.cards.len() + 1).expect("a lab has fewer than 256 plugs");
         let card = [0x02, 0x5a, 0x5a, 0, 0, number];
         let hardware = card.map(|byte| format!("{byte:02x}")).join(":");
@@ -194,22 +214,45 @@ impl Lab {
         ip(
             None,
             &format!(
-                "link add {port} type veth peer name {link} address {hardware} netns {name}\n\
+                "link add {port} type veth peer name {card_name} address {hardware} netns {name}\n\
                  link set {port} addrgenmode none gso_max_segs 1\nlink set {port} master {link} up\n"
             ),
         )?;
         // Without a link-local address of its own, a router cannot look for its neighbours (RFC 4861 7.2.2).
         let local = format!("fe80::{number:x}/64");
-        let mut script = format!("link set {link} addrgenmode none gso_max_segs 1\n");
+        let mut script = format!("link set {card_name} addrgenmode none gso_max_segs 1\n");
         for address in addresses.iter().copied().chain([local.as_str()]) {
             // Without duplicate address detection an address serves at once.
             let detection = if address.contains(':') { " nodad" } else { "" };
-            script += &format!("addr add {address} dev {link}{detection}\n");
+            script += &format!("addr add {address} dev {card_name}{detection}\n");
         }
-        script += &format!("link set {link} up\n");
+        script += &format!("link set {card_name} up\n");
         ip(Some(name), &script)?;
         self.cards.insert(card, name.to_owned());
+        self.plugs
+            .insert((name.to_owned(), card_name.to_owned()), number);
         Ok(())
+    }
+
+    /// Takes a card out, as one does with an adapter: addresses and routes go with it.
+    ///
+    /// # Errors
+    /// There is none, or `ip` refused.
+    pub fn unplug(&mut self, host: &Host, card_name: &str) -> Result<(), LabError> {
+        let key = (host.name().to_owned(), card_name.to_owned());
+        let number = self.plugs.remove(&key).ok_or_else(|| LabError::Network {
+            what: format!("unplug {card_name} of {}", host.name()),
+            said: "it is not plugged in".to_owned(),
+        })?;
+        ip(None, &format!("link del port{number}\n"))
+    }
+
+    /// Runs steps of `ip` on a host, one a line.
+    ///
+    /// # Errors
+    /// `ip` refused.
+    pub fn change(&self, host: &Host, steps: &str) -> Result<(), LabError> {
+        ip(Some(host.name()), steps)
     }
 
     /// A route on a host: `default` or a prefix, and where to.

@@ -5,6 +5,8 @@ mod checks;
 mod clock;
 mod ladder;
 mod legacy;
+mod links;
+mod networks;
 mod policy;
 mod scene;
 mod slow_line;
@@ -98,6 +100,8 @@ pub const STORIES: &[Story] = &[
     strict::STRICT,
     clock::MOVED_CLOCK,
     slow_line::SLOW_LINE,
+    networks::ROAMING,
+    links::LINKS,
 ];
 
 /// The story with this name.

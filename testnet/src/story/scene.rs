@@ -27,11 +27,11 @@ pub(super) const LAN: &str = "lan";
 /// The provider's link.
 pub(super) const ISP: &str = "isp";
 
-const LAPTOP_LAN: [&str; 2] = ["192.168.77.10", "fd00:77::10"];
-const ROUTER_LAN: [&str; 2] = ["192.168.77.1", "fd00:77::1"];
+pub(super) const LAPTOP_LAN: [&str; 2] = ["192.168.77.10", "fd00:77::10"];
+pub(super) const ROUTER_LAN: [&str; 2] = ["192.168.77.1", "fd00:77::1"];
 const ROUTER_ISP: [&str; 2] = ["10.53.0.2", "fd00:53::2"];
 const PROVIDER_ISP: [&str; 2] = ["10.53.0.53", "fd00:53::53"];
-const CORE_ISP: [&str; 2] = ["10.53.0.1", "fd00:53::1"];
+pub(super) const CORE_ISP: [&str; 2] = ["10.53.0.1", "fd00:53::1"];
 const CORE_NET: [&str; 2] = ["198.18.0.1", "2001:2::1"];
 const HOUSEHOLD: [&str; 2] = ["192.168.77.0/24", "fd00:77::/64"];
 

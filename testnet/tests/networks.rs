@@ -1,0 +1,13 @@
+//! Going from network to network.
+
+mod common;
+
+#[test]
+fn two_networks_of_the_same_addresses_are_told_apart_and_home_is_expected() {
+    common::play("networks");
+}
+
+#[test]
+fn each_link_has_its_own_resolver_a_tunnel_has_none_to_recognise_and_sleep_costs_nothing() {
+    common::play("links");
+}
