@@ -63,6 +63,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     })
     .await;
     unwritten?;
+    let known = expected.clone();
     let verdict = match &store {
         Some(store) => remember(store, arguments.server, expected, verdict)?,
         None => verdict,
@@ -74,7 +75,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         print_json(&object)?;
     } else {
-        print(&summary(&verdict, store.as_ref()))?;
+        print(&summary(&verdict, store.as_ref(), known.as_ref()))?;
     }
     Ok(match verdict {
         Verdict::Upgraded(_) => Exit::Done,
@@ -113,7 +114,7 @@ fn remember(
     Ok(verdict)
 }
 
-fn summary(verdict: &Verdict, store: Option<&Store>) -> String {
+fn summary(verdict: &Verdict, store: Option<&Store>, known: Option<&KnownIdentity>) -> String {
     match verdict {
         Verdict::Upgraded(discovered) => upgraded(discovered, store),
         Verdict::Legacy { reason } => format!(
@@ -121,11 +122,12 @@ fn summary(verdict: &Verdict, store: Option<&Store>) -> String {
             style::red("not upgraded: questions to it are in cleartext")
         ),
         Verdict::Refused { refusal } => format!(
-            "{} ({}): {}\n  what helps: {}\n",
+            "{} ({}): {}\n  what helps: {}\n{}",
             style::red("refused"),
             refusal.name(),
             refusal.cause(),
-            refusal.cure()
+            refusal.cure(),
+            known.map_or(String::new(), |_| refusal.explain(known).to_string())
         ),
         Verdict::NoAnswer => "no answer: nothing can be said about this server\n".to_owned(),
     }

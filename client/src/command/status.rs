@@ -4,6 +4,7 @@
 
 use clap::Args;
 use serde_json::Value;
+use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::exit::{Exit, Failure};
 
 use super::daemon::Place;
@@ -114,12 +115,23 @@ fn place(status: &Value, line: &mut impl FnMut(&str, &str)) {
     }
 }
 
+/// Whom one expected, and what may be behind it. The things to do are more than a screen has room for; `--json` has them.
+fn explanation(told: &Value, line: &mut impl FnMut(&str, &str)) {
+    let since = told["since"].as_u64().map(UnixTime);
+    let since = since.map_or(String::new(), |since| format!(", known since {since}"));
+    line("expected", &format!("{}{since}", field(told, "expected")));
+    line("perhaps", &field(told, "innocent-cause"));
+}
+
 /// What is wrong, why, and what helps.
 fn trouble(status: &Value, line: &mut impl FnMut(&str, &str)) {
     if let Some(refusal) = status["refusal"].as_object() {
         let told = |key: &str| refusal.get(key).and_then(Value::as_str).unwrap_or("-");
         let what = format!("{}: {}", told("name"), told("cause"));
         line("refusal", &style::red(&what));
+        if status["explanation"].is_object() {
+            explanation(&status["explanation"], line);
+        }
         line("what helps", told("cure"));
     } else if let Some(down) = status["down"].as_object() {
         let told = |key: &str| down.get(key).and_then(Value::as_str).unwrap_or("-");
@@ -272,6 +284,7 @@ mod tests {
             "resolver": {"name": "8g2l0qv7c4m1t5b9r3se.zz", "endpoint": "192.0.2.1:853", "trust": "provisional", "trust-in-words": "not yet verified"},
             "down": {"reason": "certificate-mismatch", "cause": "another key"},
             "refusal": {"name": "certificate-mismatch", "cause": "another key", "cure": "wait"},
+            "explanation": {"expected": "8g2l0qv7c4m1t5b9r3se.zz, not yet verified", "since": 1_800_000_000, "innocent-cause": "it was replaced", "options": ["wait", "compare", "leave"]},
             "unremembered": "no space left", "tls": {"last-failure": "reset"},
             "networks": (0..9).map(network).collect::<Vec<_>>(),
             "portal": {"open": true, "address": "https://login.example/", "closes-in-secs": 300},

@@ -6,6 +6,7 @@ use zzdot_zonegen::clock::UnixTime;
 use super::discovery::Discovery;
 use super::now;
 use crate::comparison::phrase_of;
+use crate::discover::Refusal;
 use crate::ladder::Rung;
 use crate::session::{Failure, Route, State};
 use crate::store::Store;
@@ -79,6 +80,8 @@ impl Discovery {
                 });
                 status["resolver"] = describe(identity);
                 status["refusal"] = json!(fault);
+                let explain = |fault: &Refusal| fault.explain(Some(identity));
+                status["explanation"] = json!(fault.as_ref().map(explain));
                 status["unremembered"] = json!(session.unremembered());
             }
             State::Legacy { reason, until } => {
@@ -95,6 +98,7 @@ impl Discovery {
             State::Refused { refusal, .. } => {
                 status["state"] = "refused".into();
                 status["refusal"] = json!(refusal);
+                status["explanation"] = json!(refusal.explain(None));
             }
             State::NoAnswer { .. } => status["state"] = "no-answer".into(),
         }
