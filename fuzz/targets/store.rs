@@ -3,8 +3,10 @@
 
 use std::{fs, net::SocketAddr, sync::LazyLock};
 
-use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{
+    arbitrary::{self, Arbitrary},
+    fuzz_target,
+};
 use zzdot_client::{
     network::{Fingerprint, SignalKind, Signals},
     place::{NetworkId, Surroundings},
