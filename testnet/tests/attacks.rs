@@ -284,6 +284,45 @@ fn a_clock_that_was_ahead_and_is_set_back_locks_nobody_out() {
     ended_well("a_clock_that_was_ahead_and_is_set_back_locks_nobody_out");
 }
 
+#[test]
+fn a_twin_with_every_address_of_home_and_its_own_identity_wins_no_question() {
+    ended_well("a_twin_with_every_address_of_home_and_its_own_identity_wins_no_question");
+}
+
+#[test]
+fn a_twin_with_every_address_of_home_that_looks_legacy_wins_no_question() {
+    ended_well("a_twin_with_every_address_of_home_that_looks_legacy_wins_no_question");
+}
+
+#[test]
+fn who_takes_over_the_address_of_the_router_wins_no_question() {
+    ended_well("who_takes_over_the_address_of_the_router_wins_no_question");
+}
+
+#[test]
+fn a_twin_with_another_router_and_the_range_of_home_wins_no_question() {
+    ended_well("a_twin_with_another_router_and_the_range_of_home_wins_no_question");
+}
+
+#[test]
+fn a_place_that_shows_nothing_of_home_is_a_new_one_where_legacy_servers_may_be_used() {
+    ended_well("a_place_that_shows_nothing_of_home_is_a_new_one_where_legacy_servers_may_be_used");
+}
+
+#[test]
+fn a_place_that_shows_nothing_of_home_wins_no_question_where_legacy_servers_are_refused() {
+    ended_well(
+        "a_place_that_shows_nothing_of_home_wins_no_question_where_legacy_servers_are_refused",
+    );
+}
+
+#[test]
+fn who_took_over_the_address_of_the_router_before_the_client_starts_makes_it_a_new_place() {
+    ended_well(
+        "who_took_over_the_address_of_the_router_before_the_client_starts_makes_it_a_new_place",
+    );
+}
+
 /// The seed is printed; ZZDOT_HOSTILE_SEED sets another.
 #[test]
 fn five_hundred_random_schedules_of_faults_leak_no_question() {

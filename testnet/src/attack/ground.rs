@@ -171,6 +171,7 @@ impl Ground {
             victims.push(Victim::new(kind, laptop, address.into()));
         }
         Ok(Branch {
+            number,
             link,
             attacker: Attacker::start(&host, &format!("lan{number}"), resolver.into())?,
             resolver,
@@ -248,6 +249,8 @@ fn label(address: Ipv4Addr) -> String {
 
 /// One attack's part of the lab.
 pub struct Branch {
+    /// Which of the lab's it is.
+    pub(super) number: u8,
     /// Its link.
     pub(super) link: String,
     /// The attacker's address there, which is the laptops' router.

@@ -9,6 +9,7 @@
 mod first;
 mod ground;
 mod known;
+mod networks;
 mod offers;
 mod outcome;
 mod play;
@@ -101,6 +102,11 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "offers",
         attacks: offers::ATTACKS,
+        recorded_before: false,
+    },
+    Group {
+        name: "networks",
+        attacks: networks::ATTACKS,
         recorded_before: false,
     },
     Group {

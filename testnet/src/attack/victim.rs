@@ -125,10 +125,16 @@ impl Victim {
 
     fn product(&self, resolver: IpAddr) -> Result<Process, Failure> {
         let state = self.host.folder().join("zzdot-client-state");
+        // Where settings of an attack name a server, that is the one.
+        let server = if self.settings.contains("server =") {
+            String::new()
+        } else {
+            format!("server = \"{resolver}\"\n")
+        };
         let config = self.host.write(
             "zzdot-client.toml",
             &format!(
-                "listen = [\"{}\"]\nserver = \"{resolver}\"\nstate-dir = {state:?}\n{}\n",
+                "listen = [\"{}\"]\n{server}state-dir = {state:?}\n{}\n",
                 listen(),
                 self.settings
             ),
