@@ -17,6 +17,8 @@ const SOA_NUMBERS: usize = 20;
 pub(super) struct Evidence {
     /// The versions accepted before, of a resolver that is remembered.
     pub(super) held: Option<ZoneVersions>,
+    /// Something was older than what was accepted before, as a cache's copy may be.
+    pub(super) stale: bool,
     /// The least time-to-live, in seconds.
     pub(super) ttl: u32,
     /// The first end of a signature's window.
@@ -141,7 +143,7 @@ impl Evidence {
     }
 
     pub(super) fn version_of(
-        &self,
+        &mut self,
         ledger: &mut Ledger,
         ask: AskId,
         zone: Zone,
@@ -168,7 +170,7 @@ impl Evidence {
     /// Refuses what is older than what was accepted before (protocol, "Change over time"). Only the
     /// DNSKEY RRsets are exempt: they may be signed long ahead.
     pub(super) fn check_age(
-        &self,
+        &mut self,
         ledger: &mut Ledger,
         zone: Zone,
         secure: &Secure,
@@ -193,6 +195,7 @@ impl Evidence {
         match seen.age_against(&held, in_caches) {
             Age::Fresh => Ok(()),
             Age::Stale => {
+                self.stale = true;
                 ledger.tell(Step::Stale { zone });
                 Ok(())
             }

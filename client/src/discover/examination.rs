@@ -46,6 +46,8 @@ pub(super) struct Examination {
     ipv4_addresses: Option<Vec<IpAddr>>,
     ipv6_addresses: Option<Vec<IpAddr>>,
     tlsa_records: Option<Vec<Tlsa>>,
+    /// What the newest version accepted so far named, of a resolver that is remembered.
+    held_tlsa: Vec<Tlsa>,
     evidence: Evidence,
 }
 
@@ -61,8 +63,9 @@ impl Examination {
         let name = met.name.clone();
         // A port that is remembered saves the flight in which it is learned.
         let port = known.map_or(DOT_PORT, |known| known.endpoint.port());
-        let evidence = Evidence {
+        let mut evidence = Evidence {
             held: known.map(|known| known.versions),
+            stale: false,
             ttl: met.dnskey.ttl.min(met.ns.ttl),
             expires: met.dnskey.expires.min(met.ns.expires),
         };
@@ -89,6 +92,7 @@ impl Examination {
             ipv4_addresses: None,
             ipv6_addresses: None,
             tlsa_records: None,
+            held_tlsa: known.map_or_else(Vec::new, |known| known.tlsa.clone()),
             evidence,
             met,
         })
@@ -257,13 +261,23 @@ impl Examination {
                     .required(ledger, self.tlsa, Zone::Name, keys, clock)?
         {
             let records = data.iter().take(MAX_TLSA);
-            let usable: Vec<_> = records
+            let mut usable: Vec<_> = records
                 .filter_map(|data| Tlsa::from_rdata(data))
                 .filter(Tlsa::is_usable)
                 .collect();
             if usable.is_empty() {
                 let (owner, _) = ledger.asked(self.tlsa);
                 return Err(Refusal::NoUsableTlsa { owner }.into());
+            }
+            if self.evidence.stale {
+                // What a cache claims of its age nobody signs. A key that a newer version does not name any more
+                // may have been stolen: a copy out of a cache brings none back.
+                usable.retain(|tlsa| self.held_tlsa.contains(tlsa));
+                if usable.is_empty() {
+                    let zone = self.met.name.to_string();
+                    let detail = "it names only keys that were replaced since".to_owned();
+                    return Err(Refusal::RolledBack { zone, detail }.into());
+                }
             }
             if let Some(succession) = &self.met.succession
                 && !usable.iter().any(|tlsa| succession.tlsa.contains(tlsa))

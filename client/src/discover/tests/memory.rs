@@ -147,6 +147,29 @@ fn an_older_copy_out_of_a_cache_is_no_roll_back_for_as_long_as_caches_keep_it() 
     assert_eq!(from_cache(61, 0).refusal().name(), "rolled-back");
 }
 
+/// Nobody signs how old a copy is: who stole a key that was replaced would say that it is out of a cache.
+#[test]
+fn an_older_copy_out_of_a_cache_brings_back_no_key_that_was_replaced() {
+    let identity = identity();
+    let first = stamp(None, CLOCK);
+    let old = publish(&identity, &publication(), &first).unwrap();
+    let later = UnixTime(CLOCK.0 + 86_400);
+    let new = publish(&identity, &publication(), &stamp(Some(&first), later)).unwrap();
+    let mut walker = Walker::to(&identity, &new);
+    walker.clock = later;
+    let mut known = KnownIdentity::first_met(walker.walk().discovered());
+    // The newer version named another key.
+    known.tlsa = vec![Tlsa::from_rdata(&[[3, 1, 1].as_slice(), &[7; 32]].concat()).unwrap()];
+    let mut walker = Walker::spoilt(&identity, &old, |_, message| {
+        for record in message.answers.iter_mut().chain(&mut message.authorities) {
+            record.ttl = 0;
+        }
+    });
+    walker.known = Some(known);
+    walker.clock = UnixTime(later.0 + 1);
+    assert_eq!(walker.walk().refusal().name(), "rolled-back");
+}
+
 #[test]
 fn another_anchor_under_the_same_name_is_refused() {
     let mine = identity();
