@@ -323,6 +323,28 @@ fn who_took_over_the_address_of_the_router_before_the_client_starts_makes_it_a_n
     );
 }
 
+#[test]
+fn a_stolen_certificate_that_was_replaced_wins_no_question() {
+    ended_well("a_stolen_certificate_that_was_replaced_wins_no_question");
+}
+
+#[test]
+fn a_stolen_certificate_behind_zones_that_pose_as_out_of_a_cache_wins_no_question() {
+    ended_well("a_stolen_certificate_behind_zones_that_pose_as_out_of_a_cache_wins_no_question");
+}
+
+#[test]
+fn a_stolen_zone_signing_key_serves_its_thief_until_the_keys_above_it_are_replaced_too() {
+    ended_well(
+        "a_stolen_zone_signing_key_serves_its_thief_until_the_keys_above_it_are_replaced_too",
+    );
+}
+
+#[test]
+fn a_stolen_zone_signing_key_is_worth_nothing_when_the_keys_above_it_are_replaced() {
+    ended_well("a_stolen_zone_signing_key_is_worth_nothing_when_the_keys_above_it_are_replaced");
+}
+
 /// The seed is printed; ZZDOT_HOSTILE_SEED sets another.
 #[test]
 fn five_hundred_random_schedules_of_faults_leak_no_question() {

@@ -24,7 +24,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "an_attacker_at_the_first_meeting_is_believed_and_found_out_when_it_is_gone",
         promise: FIRST,
-        words: "an identity of the attacker's own at the first meeting; then the attacker goes",
+        words: "at a first meeting: an identity of the attacker's own at the first meeting; then the attacker goes",
         stage: Stage::First,
         play: |branch| {
             let (zones, own) = own_identity(UnixTime::now())?;
@@ -43,7 +43,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "who_withholds_the_zones_at_a_first_meeting_reads_along_where_legacy_servers_may_be_used",
         promise: FIRST,
-        words: "no such zone, lies in cleartext; `legacy = \"plain\"`, the default",
+        words: "at a first meeting: no such zone, lies in cleartext; `legacy = \"plain\"`, the default",
         stage: Stage::First,
         play: |branch| withheld(branch, Dot::Reset, "plain"),
         product: Expected {
@@ -56,7 +56,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "who_withholds_the_zones_wins_no_question_where_legacy_servers_are_refused",
         promise: POLICY,
-        words: "no such zone, lies in cleartext; `legacy = \"refuse\"`",
+        words: "at a first meeting: no such zone, lies in cleartext; `legacy = \"refuse\"`",
         stage: Stage::First,
         play: |branch| withheld(branch, Dot::Reset, "refuse"),
         product: refused(&["legacy"]),
@@ -65,7 +65,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "without_tls_nothing_is_asked_where_encryption_is_wanted",
         promise: POLICY,
-        words: "no such zone, 853 reset; `legacy = \"encrypted\"`",
+        words: "at a first meeting: no such zone, 853 reset; `legacy = \"encrypted\"`",
         stage: Stage::First,
         play: |branch| withheld(branch, Dot::Reset, "encrypted"),
         product: refused(&["not-encrypted"]),
@@ -74,7 +74,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "tls_with_anybody_is_believed_where_only_encryption_is_wanted",
         promise: FIRST,
-        words: "no such zone, TLS with a key of the attacker's own; `legacy = \"encrypted\"`",
+        words: "at a first meeting: no such zone, TLS with a key of the attacker's own; `legacy = \"encrypted\"`",
         stage: Stage::First,
         play: |branch| {
             let impostor = Impostor::calling_itself(branch.identity.name().as_name())?;
@@ -89,7 +89,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "tls_with_anybody_is_not_enough_where_proof_is_wanted",
         promise: POLICY,
-        words: "no such zone, TLS with a key of the attacker's own; `legacy = \"verified\"`",
+        words: "at a first meeting: no such zone, TLS with a key of the attacker's own; `legacy = \"verified\"`",
         stage: Stage::First,
         play: |branch| {
             let impostor = Impostor::calling_itself(branch.identity.name().as_name())?;
@@ -101,7 +101,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "a_stranger_is_not_used_before_somebody_approves",
         promise: POLICY,
-        words: "an identity of the attacker's own; `first-use = \"ask\"`",
+        words: "at a first meeting: an identity of the attacker's own; `first-use = \"ask\"`",
         stage: Stage::First,
         play: |branch| {
             branch.product().settings = "first-use = \"ask\"".to_owned();
@@ -114,7 +114,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "a_stranger_is_not_used_where_all_are_enrolled",
         promise: POLICY,
-        words: "an identity of the attacker's own; `first-use = \"enrolled-only\"`",
+        words: "at a first meeting: an identity of the attacker's own; `first-use = \"enrolled-only\"`",
         stage: Stage::First,
         play: |branch| {
             branch.product().settings = "first-use = \"enrolled-only\"".to_owned();
@@ -127,7 +127,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "zones_that_expired_are_not_met",
         promise: VALIDATED,
-        words: "zones whose signatures expired a day ago",
+        words: "at a first meeting: zones whose signatures expired a day ago",
         stage: Stage::First,
         play: |branch| {
             let (zones, own) = own_identity(UnixTime::now().minus(16 * DAY))?;
@@ -139,7 +139,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "zones_of_the_future_are_not_met",
         promise: VALIDATED,
-        words: "zones whose signatures begin in ten days",
+        words: "at a first meeting: zones whose signatures begin in ten days",
         stage: Stage::First,
         play: |branch| {
             let (zones, own) = own_identity(UnixTime::now().plus(10 * DAY))?;
@@ -151,7 +151,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "relayed_zones_at_a_first_meeting_win_no_question",
         promise: NOBODY_ELSE,
-        words: "the genuine zones relayed, another key on 853",
+        words: "at a first meeting: the genuine zones relayed, another key on 853",
         stage: Stage::First,
         play: |branch| {
             let (_, own) = own_identity(UnixTime::now())?;
@@ -163,7 +163,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "at_1970_nothing_is_met",
         promise: CLOCK,
-        words: "the laptop's clock shows 1970; an identity of the attacker's own",
+        words: "at a first meeting: the laptop's clock shows 1970; an identity of the attacker's own",
         stage: Stage::First,
         play: |branch| at(branch, "@1970-01-02 00:00:00"),
         product: refused(&["clock-below-floor"]),
@@ -172,7 +172,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "at_2100_nothing_is_met",
         promise: CLOCK,
-        words: "the laptop's clock shows 2100; an identity of the attacker's own",
+        words: "at a first meeting: the laptop's clock shows 2100; an identity of the attacker's own",
         stage: Stage::First,
         play: |branch| at(branch, "@2100-01-02 00:00:00"),
         // 74 years are more than half of what the times of signatures count (RFC 4034 3.1.5): they are then in the future.

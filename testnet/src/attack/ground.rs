@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -136,6 +136,19 @@ impl Ground {
         self.branch_to(attack, RESOLVER)
     }
 
+    /// The same with a resolver of its own, which an attack may change.
+    ///
+    /// # Errors
+    /// A program or the kernel refused.
+    pub(super) fn branch_alone(&mut self, attack: &Attack) -> Result<Branch, Failure> {
+        let (address, start) = self.another_resolver()?;
+        let process = start()?;
+        let mut branch = self.branch_to(attack, address)?;
+        branch.resolver_process = Some(process);
+        branch.record()?;
+        Ok(branch)
+    }
+
     /// The same with another resolver than the usual one.
     ///
     /// # Errors
@@ -175,6 +188,12 @@ impl Ground {
             link,
             attacker: Attacker::start(&host, &format!("lan{number}"), resolver.into())?,
             resolver,
+            resolver_host: self.resolver.clone(),
+            resolver_config: self
+                .resolver
+                .folder()
+                .join(format!("{}.toml", label(resolver))),
+            resolver_process: None,
             gateway,
             victims,
             old_zones: answers::relay().recorded(),
@@ -257,6 +276,10 @@ pub struct Branch {
     pub(super) gateway: Ipv4Addr,
     /// What its victims are told that their resolver is.
     pub(super) resolver: Ipv4Addr,
+    pub(super) resolver_host: Host,
+    pub(super) resolver_config: PathBuf,
+    /// Where it is its own.
+    resolver_process: Option<Process>,
     /// Who is on the way.
     pub attacker: Attacker,
     pub(super) victims: Vec<Victim>,

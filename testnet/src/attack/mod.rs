@@ -14,6 +14,7 @@ mod offers;
 mod outcome;
 mod play;
 mod schedule;
+mod stolen;
 mod victim;
 mod zones;
 
@@ -83,8 +84,19 @@ pub struct Group {
     pub name: &'static str,
     /// Its attacks.
     pub attacks: &'static [Attack],
-    /// The attackers have recorded what the resolver published, and it has published anew since.
-    pub recorded_before: bool,
+    /// What they share.
+    pub scene: Scene,
+}
+
+/// What the attacks of a group share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scene {
+    /// A resolver.
+    OneResolver,
+    /// A resolver that has published anew since the attackers recorded what it published.
+    SignedAnew,
+    /// Nothing: each has a resolver of its own, whose publications it has recorded.
+    ResolverEach,
 }
 
 /// All of them.
@@ -92,27 +104,32 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "known",
         attacks: known::ATTACKS,
-        recorded_before: false,
+        scene: Scene::OneResolver,
     },
     Group {
         name: "zones",
         attacks: zones::ATTACKS,
-        recorded_before: true,
+        scene: Scene::SignedAnew,
     },
     Group {
         name: "offers",
         attacks: offers::ATTACKS,
-        recorded_before: false,
+        scene: Scene::OneResolver,
     },
     Group {
         name: "networks",
         attacks: networks::ATTACKS,
-        recorded_before: false,
+        scene: Scene::OneResolver,
+    },
+    Group {
+        name: "stolen",
+        attacks: stolen::ATTACKS,
+        scene: Scene::ResolverEach,
     },
     Group {
         name: "first",
         attacks: first::ATTACKS,
-        recorded_before: false,
+        scene: Scene::OneResolver,
     },
 ];
 

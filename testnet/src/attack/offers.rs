@@ -45,7 +45,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "a_zone_of_hostile_addresses_reaches_nothing_on_this_computer_and_little_elsewhere",
         promise: WHERE,
-        words: "zones that name loopback, multicast, broadcast and fourteen addresses of another network; 853 reset",
+        words: "at a first meeting: zones that name loopback, multicast, broadcast and fourteen addresses of another network; 853 reset",
         stage: Stage::First,
         play: hostile_addresses,
         product: refused(&["no-answer-on-dot-port"]),
@@ -65,7 +65,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "a_zone_that_names_the_port_of_another_service_brings_it_a_tls_handshake_and_nothing_else",
         promise: WHERE,
-        words: "zones that name port 25, where something else listens",
+        words: "at a first meeting: zones that name port 25, where something else listens",
         stage: Stage::First,
         play: hostile_port,
         product: refused(&["handshake-failed"]),
@@ -88,7 +88,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         test: "a_server_that_offers_two_resolvers_wins_no_question",
         promise: NOBODY_ELSE,
-        words: "signed zones that name two resolvers, the genuine one and the attacker's",
+        words: "at a first meeting: signed zones that name two resolvers, the genuine one and the attacker's",
         stage: Stage::First,
         play: |branch| {
             let own = own()?;

@@ -10,7 +10,7 @@ use std::{
 use hickory_proto::rr::Name;
 use serde::{Deserialize, Serialize};
 
-use super::{Attack, Branch, Ground, Group, Kind, Outcome, Stage};
+use super::{Attack, Branch, Ground, Group, Kind, Outcome, Scene};
 use crate::story::{Failure, Teller, Told};
 
 /// What came of an attack.
@@ -40,9 +40,15 @@ pub fn play(group: &Group, only: Option<&str>, folder: &Path) -> Result<Vec<Repo
         .iter()
         .filter(|attack| only.is_none_or(|only| attack.test == only));
     let mut branches = attacks
-        .map(|attack| Ok((*attack, ground.branch(attack)?)))
+        .map(|attack| {
+            let branch = match group.scene {
+                Scene::OneResolver | Scene::SignedAnew => ground.branch(attack)?,
+                Scene::ResolverEach => ground.branch_alone(attack)?,
+            };
+            Ok((*attack, branch))
+        })
         .collect::<Result<Vec<_>, Failure>>()?;
-    if group.recorded_before {
+    if group.scene == Scene::SignedAnew {
         branches
             .iter()
             .try_for_each(|(_, branch)| branch.record())?;
@@ -194,13 +200,9 @@ pub fn table(groups: &[Group]) -> String {
             }
             (outcome, false) => format!("{outcome}, {}", reasons.join(" or ")),
         };
-        let when = match attack.stage {
-            Stage::Known => "",
-            Stage::First => "first meeting: ",
-        };
         let _ = writeln!(
             table,
-            "| {} | {when}{} | {product} | {} | {} | `{}` |",
+            "| {} | {} | {product} | {} | {} | `{}` |",
             attack.promise,
             attack.words,
             peer(attack.peers[0]),

@@ -39,7 +39,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             let replay = branch.old_zones.replay();
             with_zones(branch, replay)
         },
-        product: refused(&["rolled-back"]),
+        product: refused(&["rolled-back", "certificate-mismatch"]),
         ..ALONE
     },
     Attack {

@@ -349,7 +349,9 @@ pub fn is_of_the_walk(name: &Name) -> bool {
     suffix.zone_of(name) || anchor_zone().zone_of(name)
 }
 
-fn question(query: &[u8]) -> Option<(Name, RecordType)> {
+/// What is asked, in lower case.
+#[must_use]
+pub fn question(query: &[u8]) -> Option<(Name, RecordType)> {
     let message = Message::from_vec(query).ok()?;
     let asked = message.queries.first()?;
     Some((asked.name().to_lowercase(), asked.query_type()))
