@@ -239,7 +239,7 @@ impl Folder<'_> {
     }
 
     fn state(&self) -> Result<Option<State>, IdentityError> {
-        if matches!(self.path(STATE_FILE).try_exists(), Ok(false)) {
+        if !self.exists(STATE_FILE)? {
             return match self.has_later_keys()? {
                 false => Ok(None),
                 true => Err(IdentityError::Missing(self.path(STATE_FILE))),
@@ -289,9 +289,7 @@ impl Folder<'_> {
             Part::NameKsk | Part::NameZsk => name.as_name().clone(),
             _ => anchor_zone(),
         };
-        let elsewhere = key.phase == Phase::Standby
-            && matches!(self.path(&key_file(stem)).try_exists(), Ok(false));
-        if elsewhere {
+        if key.phase == Phase::Standby && !self.exists(&key_file(stem))? {
             return Ok(Held::Zone {
                 dnskey: self.dnskey(stem, &owner, flags)?,
                 key: None,
@@ -370,7 +368,7 @@ impl Folder<'_> {
 
     fn text(&self, file: &str) -> Result<String, IdentityError> {
         let path = self.path(file);
-        if matches!(path.try_exists(), Ok(false)) {
+        if !self.exists(file)? {
             return Err(IdentityError::Missing(path));
         }
         check_private(&path)?;
@@ -387,6 +385,13 @@ impl Folder<'_> {
         }
         let contents = fs::read(&path).map_err(unreadable)?;
         String::from_utf8(contents).map_err(|_| self.malformed(file, "is not text"))
+    }
+
+    /// A disk that fails does not say that there is no such file.
+    fn exists(&self, file: &str) -> Result<bool, IdentityError> {
+        let path = self.path(file);
+        path.try_exists()
+            .map_err(|source| IdentityError::Unreadable { path, source })
     }
 
     fn path(&self, file: &str) -> PathBuf {
