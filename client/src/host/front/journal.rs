@@ -143,16 +143,13 @@ impl Journal {
     /// None when nothing is changed.
     pub(super) fn read(places: &Places) -> Result<Option<Self>, JournalError> {
         let path = Self::path(places);
-        if let Err(source) = fs::symlink_metadata(&path) {
-            return match source.kind() {
-                io::ErrorKind::NotFound => Ok(None),
-                _ => Err(JournalError::Io { path, source }),
-            };
-        }
-        let damaged = |path, problem: String| JournalError::Damaged { path, problem };
-        let Some(text) = read(&path, JOURNAL_BYTES_MAX) else {
-            return Err(damaged(path, "cannot be read".to_owned()));
+        // Not to be readable now is another thing than to be damaged, or not to be there.
+        let text = match read_exactly(&path, JOURNAL_BYTES_MAX) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
+            Err(source) => return Err(JournalError::Io { path, source }),
         };
+        let damaged = |path, problem: String| JournalError::Damaged { path, problem };
         /// What every format will have.
         #[derive(Deserialize)]
         struct Any {
@@ -197,6 +194,19 @@ impl Journal {
     fn path(places: &Places) -> PathBuf {
         places.at(FOLDER).join("journal.json")
     }
+}
+
+/// The text of a file; none when it is not there.
+pub(super) fn read_exactly(path: &Path, most: usize) -> io::Result<Option<String>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    if !metadata.is_file() || metadata.len() > most as u64 {
+        let problem = "not a file of a sensible size";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    fs::read(path).map(|octets| Some(String::from_utf8_lossy(&octets).into_owned()))
 }
 
 /// Held by whoever changes anything: two at once would put each other's work aside.

@@ -9,8 +9,7 @@ use data_encoding::BASE64;
 use nix::errno::Errno;
 use zzdot_zonegen::durable;
 
-use super::journal::{ORIGINAL_BYTES_MAX, Original};
-use crate::host::files::read;
+use super::journal::{ORIGINAL_BYTES_MAX, Original, read_exactly};
 
 /// By this line our own file is known.
 const MARK: &str =
@@ -46,10 +45,13 @@ pub(super) fn text(listen: &[SocketAddr], original: Option<&str>) -> String {
     text
 }
 
-/// Is what stands there ours?
-pub(super) fn is_ours(path: &Path) -> bool {
-    read(path, ORIGINAL_BYTES_MAX).is_some_and(|text| text.lines().next() == Some(MARK))
-        && !path.is_symlink()
+/// Is what stands there ours? A link is not, wherever it leads.
+pub(super) fn is_ours(path: &Path) -> io::Result<bool> {
+    if path.is_symlink() {
+        return Ok(false);
+    }
+    let text = read_exactly(path, ORIGINAL_BYTES_MAX)?;
+    Ok(text.is_some_and(|text| text.lines().next() == Some(MARK)))
 }
 
 /// Puts a text there, in the place of a link too; leaves alone what is the same.
@@ -79,7 +81,7 @@ fn fill(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// Puts back what stood there, but where somebody else has written since: that is newer than ours.
 pub(super) fn put_back(path: &Path, original: &Original) -> io::Result<()> {
-    if !is_ours(path) {
+    if !is_ours(path)? {
         return Ok(());
     }
     match original {
@@ -148,10 +150,10 @@ mod tests {
             make();
             let before = Original::of(&path).unwrap();
             write(&path, ours.as_bytes(), 0o644).unwrap();
-            assert!(is_ours(&path));
+            assert!(is_ours(&path).unwrap());
             put_back(&path, &before).unwrap();
             assert_eq!(Original::of(&path).unwrap(), before);
-            assert!(!is_ours(&path));
+            assert!(!is_ours(&path).unwrap());
         }
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),

@@ -146,7 +146,7 @@ pub async fn restore(places: &Places) -> Result<Applied, FrontError> {
         }
         Ok(Some(journal)) => journal,
         Err(JournalError::Damaged { path, problem }) => {
-            if resolv_conf::is_ours(&places.at(RESOLV_CONF)) {
+            if is_ours(&places.at(RESOLV_CONF))? {
                 return Err(FrontError::Lost);
             }
             // What it can have said besides is known without it.
@@ -179,7 +179,7 @@ async fn put_file(
         .copied()
         .filter(|own| own.port() == DNS_PORT)
         .collect();
-    let ours = resolv_conf::is_ours(&path);
+    let ours = is_ours(&path)?;
     let known = journal
         .as_ref()
         .and_then(|journal| journal.changes.first().cloned());
@@ -212,6 +212,13 @@ async fn put_file(
     let text = resolv_conf::text(&listen, original.text(places).as_deref());
     resolv_conf::write(&path, text.as_bytes(), 0o644)
         .map_err(|source| FrontError::File { path, source })
+}
+
+fn is_ours(path: &Path) -> Result<bool, FrontError> {
+    resolv_conf::is_ours(path).map_err(|source| FrontError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The journal says what is about to be changed.
