@@ -28,7 +28,7 @@ const ROUND: Duration = Duration::from_secs(60);
 const BUS_GRACE: Duration = Duration::from_secs(5);
 /// Between two attempts to reach the bus: the first, and the longest.
 const BUS_RETRY: Duration = Duration::from_millis(250);
-const BUS_RETRY_MAX: Duration = Duration::from_secs(60);
+const BUS_RETRY_MAX: Duration = Duration::from_secs(15);
 
 /// Keeps looking until it is dropped.
 pub struct Watcher {
