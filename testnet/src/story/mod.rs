@@ -7,6 +7,7 @@ mod ladder;
 mod legacy;
 mod links;
 mod networks;
+mod networks_anew;
 mod policy;
 mod scene;
 mod slow_line;
@@ -101,6 +102,7 @@ pub const STORIES: &[Story] = &[
     clock::MOVED_CLOCK,
     slow_line::SLOW_LINE,
     networks::ROAMING,
+    networks_anew::ANEW,
     links::LINKS,
 ];
 

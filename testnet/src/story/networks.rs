@@ -190,7 +190,7 @@ fn another_router_answers(scene: &mut Scene, teller: &Teller) -> Told {
 }
 
 /// The hardware address of the router's card at home.
-fn card_address(scene: &Scene) -> Result<String, Failure> {
+pub(super) fn card_address(scene: &Scene) -> Result<String, Failure> {
     let output = scene.router.output("ip", &["-o", "link", "show", LAN])?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut words = said.split_whitespace();
