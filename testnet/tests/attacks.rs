@@ -345,6 +345,21 @@ fn a_stolen_zone_signing_key_is_worth_nothing_when_the_keys_above_it_are_replace
     ended_well("a_stolen_zone_signing_key_is_worth_nothing_when_the_keys_above_it_are_replaced");
 }
 
+#[test]
+fn a_portal_played_on_a_known_network_opens_nothing() {
+    ended_well("a_portal_played_on_a_known_network_opens_nothing");
+}
+
+#[test]
+fn a_portal_played_on_a_new_network_opens_its_own_name_and_teaches_nothing() {
+    ended_well("a_portal_played_on_a_new_network_opens_its_own_name_and_teaches_nothing");
+}
+
+#[test]
+fn names_of_the_outside_that_lead_inside_are_passed_on() {
+    ended_well("names_of_the_outside_that_lead_inside_are_passed_on");
+}
+
 /// The seed is printed; ZZDOT_HOSTILE_SEED sets another.
 #[test]
 fn five_hundred_random_schedules_of_faults_leak_no_question() {

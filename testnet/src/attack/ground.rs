@@ -41,6 +41,11 @@ use crate::{
 
 /// The address of every name, as the genuine resolver says.
 pub(super) const TRUTH: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// Names of the outside whose owner has them lead inside: to a router, and to the computer that asks.
+pub(super) const INSIDE: [(&str, Ipv4Addr); 2] = [
+    ("router.rebinding.example", Ipv4Addr::new(192, 168, 0, 1)),
+    ("computer.rebinding.example", Ipv4Addr::LOCALHOST),
+];
 /// What the victims are told that their resolver is.
 pub(super) const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Below it are the names that nobody may read.
@@ -94,6 +99,9 @@ impl Ground {
             "--port=5353",
         ]);
         command.arg(format!("--address=/#/{TRUTH}"));
+        for (name, address) in INSIDE {
+            command.arg(format!("--address=/{name}/{address}"));
+        }
         let dnsmasq = ground.resolver.start("dnsmasq", command)?;
         wait_until_answering(&ground.resolver, behind, READY, || Ok::<_, Failure>(()))?;
         ground.running.insert("dnsmasq", dnsmasq);
@@ -380,6 +388,11 @@ impl Branch {
     /// Every victim asks for so many new names, all at the same time; what they are told counts.
     pub(super) fn ask(&mut self, times: usize) {
         let questions: Vec<_> = (0..times).map(|_| self.question()).collect();
+        self.ask_for(questions);
+    }
+
+    /// The same for these questions.
+    pub(super) fn ask_for(&mut self, questions: Vec<Question>) {
         let answers = self.answers(&questions);
         self.answered.extend(answers);
         self.asked

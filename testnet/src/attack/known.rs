@@ -1,9 +1,12 @@
 //! Attacks on those who know their resolver: they must end in a private answer or in none.
 
-use super::{ALONE, Attack, Branch, Outcome, PRIVATE, Stage, refused};
+use hickory_proto::rr::{Name, RecordType};
+
+use super::{ALONE, Attack, Branch, Expected, Outcome, PRIVATE, Stage, ground::INSIDE, refused};
 use crate::{
+    ask::Question,
     attacker::{Dns, Dot, Impostor, Manner, answers},
-    story::Told,
+    story::{Failure, Told},
 };
 
 const NO_CLEARTEXT: &str = "no cleartext with a resolver that is known";
@@ -177,6 +180,37 @@ pub(super) const ATTACKS: &[Attack] = &[
         words: "the laptop's clock is twenty days ahead; the genuine zones relayed, another key on 853",
         play: |branch| wrong_clock_and_key(branch, "+20d"),
         product: refused(&["signature-expired"]),
+        ..ALONE
+    },
+    Attack {
+        test: "names_of_the_outside_that_lead_inside_are_passed_on",
+        promise: "none: addresses are the resolver's matter",
+        words: "rebinding: names of the attacker's own, which lead to a private address and to 127.0.0.1, by way of the genuine resolver",
+        stage: Stage::Known,
+        play: |branch| {
+            let inside = INSIDE.map(|(name, _)| Name::from_ascii(name));
+            let questions = inside.into_iter().map(|name| {
+                let mut name = name?;
+                name.set_fqdn(true);
+                Ok(Question::new(&name, RecordType::A))
+            });
+            let questions: Vec<_> = questions.collect::<Result<_, Failure>>()?;
+            branch.ask_for(questions);
+            // Each of them, or the row would say too much.
+            match branch
+                .answered
+                .iter()
+                .find(|(_, told)| told.outcome != Outcome::Believed)
+            {
+                None => Ok(()),
+                Some((kind, told)) => Err(Failure::new(format!("{kind:?}: {}", told.words))),
+            }
+        },
+        product: Expected {
+            outcome: Outcome::Believed,
+            reasons: &[],
+        },
+        peers: [Some(Outcome::Believed), Some(Outcome::Believed)],
         ..ALONE
     },
 ];

@@ -13,6 +13,7 @@ mod networks;
 mod offers;
 mod outcome;
 mod play;
+mod portals;
 mod schedule;
 mod stolen;
 mod victim;

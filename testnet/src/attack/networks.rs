@@ -12,7 +12,8 @@ use ring::rand::SystemRandom;
 use zzdot_zonegen::{clock::UnixTime, identity::Identity};
 
 use super::{
-    ALONE, Attack, Branch, Expected, Outcome, Stage, ground::RESOLVER, refused, zones::own_zones,
+    ALONE, Attack, Branch, Expected, Outcome, Stage, ground::RESOLVER, portals, refused,
+    zones::own_zones,
 };
 use crate::{
     attacker::{Dns, Dot, Impostor, Manner, answers},
@@ -23,8 +24,8 @@ const RELAXED: &str = "a known network is never relaxed";
 const RECOGNISED: &str = "none: what a link shows proves nothing";
 
 /// The hardware address of the router at home, and one of the same vendor's.
-const HOME: &str = "3c:a6:2f:10:20:30";
-const OTHER: &str = "3c:a6:2f:40:50:60";
+pub(super) const HOME: &str = "3c:a6:2f:10:20:30";
+pub(super) const OTHER: &str = "3c:a6:2f:40:50:60";
 
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -143,12 +144,30 @@ pub(super) const ATTACKS: &[Attack] = &[
         product: refused(&["legacy"]),
         ..ALONE
     },
+    Attack {
+        test: "a_portal_played_on_a_known_network_opens_nothing",
+        promise: RELAXED,
+        words: "at home somebody plays a portal: every name leads to his page, the one that is configured as `probe` too; an identity of his own",
+        stage: Stage::First,
+        play: portals::at_known_network,
+        product: refused(IMPOSTOR),
+        ..ALONE
+    },
+    Attack {
+        test: "a_portal_played_on_a_new_network_opens_its_own_name_and_teaches_nothing",
+        promise: "a portal opens nothing but itself",
+        words: "the same portal in another place, for less than its ten minutes; `legacy = \"plain\"`, the default",
+        stage: Stage::First,
+        play: portals::at_new_network,
+        product: refused(&["captive-portal"]),
+        ..ALONE
+    },
 ];
 
 const UNREACHABLE: &[&str] = &["no-answer-on-dot-port"];
 
 /// The laptop meets its resolver in a network of which it knows no more than its links show.
-fn at_home(branch: &mut Branch, settings: &str) -> Told {
+pub(super) fn at_home(branch: &mut Branch, settings: &str) -> Told {
     take_over(branch, HOME)?;
     let settings = format!("server = \"system\"\n{settings}");
     let product = branch.product();
@@ -159,7 +178,7 @@ fn at_home(branch: &mut Branch, settings: &str) -> Told {
 }
 
 /// The laptop goes where a router with this hardware address is, and somebody with these manners.
-fn away(branch: &mut Branch, router: &str, manner: Manner) -> Told {
+pub(super) fn away(branch: &mut Branch, router: &str, manner: Manner) -> Told {
     branch.attacker.turn(manner)?;
     travel(branch, router)?;
     branch.ask(2);
@@ -213,7 +232,7 @@ fn taken_over(branch: &mut Branch) -> Told {
     }
 }
 
-fn given_back(branch: &mut Branch) -> Told {
+pub(super) fn given_back(branch: &mut Branch) -> Told {
     branch.attacker.turn(Manner::honest())?;
     travel(branch, HOME)?;
     branch.comes_back()
@@ -226,7 +245,7 @@ fn legacy() -> Manner {
     }
 }
 
-fn own_identity() -> Result<Manner, Failure> {
+pub(super) fn own_identity() -> Result<Manner, Failure> {
     let own = Identity::invent(&Name::from_ascii("zz.")?, &SystemRandom::new())?;
     let zones = own_zones(&own, UnixTime::now())?;
     Ok(Manner {
@@ -235,7 +254,7 @@ fn own_identity() -> Result<Manner, Failure> {
     })
 }
 
-fn ip(host: &crate::Host, arguments: &[&str]) -> Told {
+pub(super) fn ip(host: &crate::Host, arguments: &[&str]) -> Told {
     let output = host.output("ip", arguments)?;
     if output.status.success() {
         return Ok(());

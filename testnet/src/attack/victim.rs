@@ -11,7 +11,10 @@ use hickory_proto::op::ResponseCode;
 use serde::{Deserialize, Serialize};
 use zzdot_zonegen::{identity::Identity, identity_files::CERTIFICATE};
 
-use super::{Outcome, ground::TRUTH};
+use super::{
+    Outcome,
+    ground::{INSIDE, TRUTH},
+};
 use crate::{
     ask::{Question, ask_once, wait_until_answering},
     attacker::answers::LIE,
@@ -214,7 +217,8 @@ impl Victim {
                         .iter()
                         .any(|record| record.ends_with(&format!(" {address}")))
                 };
-                let outcome = if holds(LIE.to_string()) {
+                let inside = INSIDE.iter().any(|(_, inside)| holds(inside.to_string()));
+                let outcome = if inside || holds(LIE.to_string()) {
                     Outcome::Believed
                 } else if answer.rcode == ResponseCode::NoError && holds(TRUTH.to_string()) {
                     Outcome::Private
