@@ -11,7 +11,7 @@ use super::{Failure, NO_ANSWER_FOR, REFRESH, REFRESH_RETRY, REFUSED_FOR, Session
 use crate::config::FirstUse;
 use crate::discover::{Discovered, Refusal, Verdict};
 use crate::dot::DotError;
-use crate::trust::{Enrolled, KnownIdentity, TrustState};
+use crate::trust::{AnchorEvent, Enrolled, KnownIdentity, TrustState};
 
 /// How long a resolver waits for a person before it is looked at again; a decision ends it at once.
 const UNDECIDED_FOR: Duration = Duration::from_secs(300);
@@ -30,8 +30,9 @@ pub struct Acquaintance {
 pub enum Lesson {
     /// Nothing.
     Nothing,
-    /// The resolver, and that it is expected here. Until [`Session::learn`] says that it is, nothing changes.
-    Remember(Box<KnownIdentity>),
+    /// The resolver, and that it is expected here. Until [`Session::learn`] says that it is, nothing changes. What
+    /// happened to the keys of its anchor goes with it, for people to read.
+    Remember(Box<KnownIdentity>, Vec<AnchorEvent>),
     /// That a person has to decide about it.
     Ask(Box<KnownIdentity>),
     /// That it revoked itself: it is never used again.
@@ -130,24 +131,27 @@ impl Session {
         discovered: &Discovered,
         Acquaintance { known, enrolled }: Acquaintance,
     ) -> Result<Lesson, Box<Refusal>> {
-        let remember = |identity| Ok(Lesson::Remember(Box::new(identity)));
+        let remember = |identity, events| Ok(Lesson::Remember(Box::new(identity), events));
         if let Some(expected) = self.identity() {
             // Met in another place meanwhile, it may be known better than here.
             let known = known.filter(|known| known.name == expected.name);
             let known = known.as_ref().unwrap_or(expected);
-            return remember(known.met_again(discovered)?);
+            let (met, events) = known.meet_again(discovered)?;
+            return remember(met, events);
         }
         let is_stranger = known.is_none();
-        let met = match known {
-            Some(known) => known.met_again(discovered)?,
-            None => KnownIdentity::first_met(discovered),
+        let (met, events) = match known {
+            Some(known) => known.meet_again(discovered)?,
+            None => (KnownIdentity::first_met(discovered), Vec::new()),
         };
         if met.state != TrustState::Provisional {
-            return remember(met);
+            return remember(met, events);
         }
         if let Some(enrolled) = enrolled {
             return match met.anchor.active() {
-                Some(key) if enrolled.names(key) => remember(met.verified(enrolled.verification())),
+                Some(key) if enrolled.names(key) => {
+                    remember(met.verified(enrolled.verification()), events)
+                }
                 active => Err(Box::new(Refusal::AnchorChanged {
                     name: met.name.clone(),
                     remembered: enrolled.ds.iter().map(|ds| ds.tag).collect(),
@@ -156,8 +160,8 @@ impl Session {
             };
         }
         match self.policy.first_use {
-            FirstUse::Auto => remember(met),
-            FirstUse::Ask if !is_stranger => remember(met),
+            FirstUse::Auto => remember(met, events),
+            FirstUse::Ask if !is_stranger => remember(met, events),
             FirstUse::Ask | FirstUse::EnrolledOnly => Ok(Lesson::Ask(Box::new(met))),
         }
     }

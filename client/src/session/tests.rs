@@ -114,7 +114,7 @@ impl Lab {
 
     fn end_walk(&mut self, verdict: Verdict, stored: Result<(), String>) -> Option<KnownIdentity> {
         match self.end(verdict, None) {
-            Lesson::Remember(identity) => {
+            Lesson::Remember(identity, _) => {
                 let learned = (*identity).clone();
                 self.session.learn(self.now, CLOCK, *identity, stored);
                 Some(learned)
@@ -287,10 +287,29 @@ fn what_could_not_be_remembered_is_told_and_tried_again_soon() {
 }
 
 #[test]
+fn what_happened_to_the_keys_is_told_with_what_is_remembered() {
+    let mut lab = Lab::strict();
+    lab.session.begin_walk().unwrap();
+    let mut found = discovered(1);
+    let new = discovered(2).keys.keys.remove(0);
+    found.keys.keys.push(new.clone());
+    let Lesson::Remember(_, events) = lab.end(Verdict::Upgraded(Box::new(found)), None) else {
+        panic!("it is to be remembered");
+    };
+    let tag = zzdot_zonegen::keys::key_tag(&new);
+    assert_eq!(events, [crate::trust::AnchorEvent::Pending(tag)]);
+    let told = events[0].to_string();
+    assert_eq!(
+        told,
+        format!("key {tag} is new, and watched before it is trusted")
+    );
+}
+
+#[test]
 fn no_question_is_answered_before_the_store_has_it() {
     let mut lab = Lab::new(LegacyPolicy::Plain);
     lab.session.begin_walk().unwrap();
-    let Lesson::Remember(identity) = lab.end(upgraded(), None) else {
+    let Lesson::Remember(identity, _) = lab.end(upgraded(), None) else {
         panic!("it is to be remembered");
     };
     assert_eq!(lab.route(), Route::AfterWalk);

@@ -8,7 +8,9 @@ use zzdot_zonegen::keys::key_tag;
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::zone::ServerType;
 
-use super::{AnchorSet, KeySet, KeyState, NotTrusted, TrustState, Verification, ZoneVersions};
+use super::{
+    AnchorEvent, AnchorSet, KeySet, KeyState, NotTrusted, TrustState, Verification, ZoneVersions,
+};
 use crate::discover::{Discovered, Refusal, Tlsa};
 
 /// A resolver as it is remembered. Its name is the key.
@@ -65,6 +67,17 @@ impl KnownIdentity {
     /// The refusals that a walk which knew this identity would have ended with: it is another
     /// name, a revoked identity, or no key that is trusted signed the keys shown.
     pub fn met_again(&self, discovered: &Discovered) -> Result<Self, Box<Refusal>> {
+        self.meet_again(discovered).map(|(met, _)| met)
+    }
+
+    /// The same, and what happened to the keys of the anchor.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn meet_again(
+        &self,
+        discovered: &Discovered,
+    ) -> Result<(Self, Vec<AnchorEvent>), Box<Refusal>> {
         if self.state == TrustState::Revoked {
             return Err(Box::new(Refusal::IdentityRevoked {
                 name: self.name.clone(),
@@ -77,11 +90,11 @@ impl KnownIdentity {
             }));
         }
         let mut anchor = self.anchor.clone();
-        anchor
+        let events = anchor
             .observe(&discovered.keys, discovered.validated)
             .map_err(|_| Box::new(self.not_met(&discovered.keys)))?;
         let (held, seen) = (&self.versions, &discovered.versions);
-        Ok(Self {
+        let met = Self {
             name: self.name.clone(),
             state: self.state,
             verification: self.verification,
@@ -96,7 +109,8 @@ impl KnownIdentity {
                 anchor_zone: held.anchor_zone.raised_to(seen.anchor_zone),
                 name_zone: held.name_zone.raised_to(seen.name_zone),
             },
-        })
+        };
+        Ok((met, events))
     }
 
     /// As [`KnownIdentity::distrust`], for a walk that did not know this identity: it did not look

@@ -15,7 +15,7 @@ use crate::discover::{Refusal, Verdict};
 use crate::place::Surroundings;
 use crate::session::{Acquaintance, Lesson};
 use crate::store::{Pending, Store, StoreError, WhyPending};
-use crate::trust::KnownIdentity;
+use crate::trust::{AnchorEvent, KnownIdentity};
 use crate::walker::Walked;
 
 /// How soon another stranger is looked at, and the same one again. Each look is a walk in cleartext.
@@ -94,7 +94,8 @@ impl Discovery {
     async fn heed(&self, lesson: Lesson) -> bool {
         match lesson {
             Lesson::Nothing => false,
-            Lesson::Remember(identity) => {
+            Lesson::Remember(identity, events) => {
+                tell_of_keys(&identity.name, &events);
                 self.learn(*identity).await;
                 true
             }
@@ -273,6 +274,17 @@ impl Discovery {
             tracing::error!(%error, "{what} is not remembered");
         }
         outcome
+    }
+}
+
+/// A roll-over as people can follow it. That nobody said that keys would change may be worth a question to who runs it.
+fn tell_of_keys(name: &ResolverName, events: &[AnchorEvent]) {
+    for event in events {
+        if event.is_remarkable() {
+            tracing::warn!(%name, "trust anchor: {event}");
+        } else {
+            tracing::info!(%name, "trust anchor: {event}");
+        }
     }
 }
 

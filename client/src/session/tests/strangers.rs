@@ -63,7 +63,7 @@ fn who_is_known_from_elsewhere_is_no_stranger() {
     let mut asking = lab(FirstUse::Ask);
     asking.session.begin_walk().unwrap();
     let lesson = asking.end(upgraded(), Some(known.clone()));
-    assert!(matches!(lesson, Lesson::Remember(_)), "{lesson:?}");
+    assert!(matches!(lesson, Lesson::Remember(..)), "{lesson:?}");
     let mut strict = lab(FirstUse::EnrolledOnly);
     strict.session.begin_walk().unwrap();
     let lesson = strict.end(upgraded(), Some(known));
@@ -71,7 +71,7 @@ fn who_is_known_from_elsewhere_is_no_stranger() {
     strict.session.forget();
     strict.session.begin_walk().unwrap();
     let lesson = strict.end(upgraded(), Some(verified()));
-    assert!(matches!(lesson, Lesson::Remember(_)), "{lesson:?}");
+    assert!(matches!(lesson, Lesson::Remember(..)), "{lesson:?}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn the_first_meeting_verifies_whoever_was_enrolled() {
         let mut lab = lab(first_use);
         lab.session.begin_walk().unwrap();
         match lab.end_with(upgraded(), None, Some(vouched(1))) {
-            Lesson::Remember(identity) => {
+            Lesson::Remember(identity, _) => {
                 assert_eq!(identity.state, TrustState::Verified);
                 assert_eq!(identity.verification.unwrap().at, AT);
             }
@@ -143,7 +143,7 @@ fn what_another_place_learned_about_a_resolver_is_not_unlearned_here() {
     let mut lab = Lab::strict();
     lab.session.begin_walk().unwrap();
     match lab.end(upgraded(), Some(verified())) {
-        Lesson::Remember(identity) => assert_eq!(identity.state, TrustState::Verified),
+        Lesson::Remember(identity, _) => assert_eq!(identity.state, TrustState::Verified),
         other => panic!("{other:?}"),
     }
 }

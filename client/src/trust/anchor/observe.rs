@@ -1,5 +1,7 @@
 //! What an observation of the DNSKEY RRset does to the table (RFC 5011 §4.1).
 
+use std::fmt;
+
 use hickory_proto::dnssec::rdata::DNSKEY;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::keys::key_tag;
@@ -76,6 +78,46 @@ pub enum AnchorEvent {
     NoRoom(u16),
     /// Another of the trusted keys signs now.
     Activated(u16),
+}
+
+impl AnchorEvent {
+    /// Whether a person may want to know why, where nobody said that keys would change.
+    #[must_use]
+    pub fn is_remarkable(self) -> bool {
+        match self {
+            Self::PendingGone(_)
+            | Self::Succeeded(_)
+            | Self::WentMissing(_)
+            | Self::Revoked(_)
+            | Self::RevokedShown(_)
+            | Self::NoRoom(_) => true,
+            Self::Pending(_)
+            | Self::Added(_)
+            | Self::CameBack(_)
+            | Self::Removed(_)
+            | Self::Activated(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for AnchorEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending(tag) => write!(f, "key {tag} is new, and watched before it is trusted"),
+            Self::PendingGone(tag) => write!(f, "new key {tag} is gone before it was trusted"),
+            Self::Added(tag) => write!(f, "key {tag} was watched for long enough, and is trusted"),
+            Self::Succeeded(tag) => write!(f, "an earlier key named key {tag}, which is trusted"),
+            Self::WentMissing(tag) => write!(f, "key {tag} is not shown; it stays trusted"),
+            Self::CameBack(tag) => write!(f, "key {tag} is shown again"),
+            Self::Revoked(tag) => write!(f, "key {tag} revoked itself"),
+            Self::Removed(tag) => write!(f, "key {tag} was revoked long ago, and is removed"),
+            Self::RevokedShown(tag) => {
+                write!(f, "key {tag} was revoked and is shown as if it was not")
+            }
+            Self::NoRoom(tag) => write!(f, "key {tag} is new, and there is no room to watch it"),
+            Self::Activated(tag) => write!(f, "key {tag} signs from now on"),
+        }
+    }
 }
 
 /// Why a set of keys is not believed.
