@@ -14,7 +14,7 @@ use zzdot_zonegen::{
     identity::Identity,
     owners,
     publish::Published,
-    rollover::Rotation,
+    rollover::{Rotation, What},
     summary::Summary,
 };
 
@@ -42,6 +42,8 @@ pub struct Appliance {
     tls: Arc<ArcSwap<ServerConfig>>,
     /// The digest of the key whose certificate is served.
     served: [u8; 32],
+    /// The key before that is in wrong hands, and connections still use it.
+    exposed: bool,
     front: Front,
     started: Instant,
     last_reload: Option<Reload>,
@@ -120,6 +122,7 @@ impl Appliance {
             tickets,
             tls,
             served,
+            exposed: false,
             front,
             started: Instant::now(),
             last_reload: None,
@@ -155,6 +158,10 @@ impl Appliance {
         }
         if let Some(published) = published {
             self.responder.replace_zones(zones(published));
+            // Not before the zones name the other certificate: whoever comes back looks there.
+            if std::mem::take(&mut self.exposed) {
+                self.front.end_tls();
+            }
         }
         self.publisher.served(now);
     }
@@ -181,6 +188,7 @@ impl Appliance {
     /// Why it is not begun.
     pub fn rotate(&mut self, rotation: &Rotation) -> Result<Value, Failure> {
         self.publisher.rotate(rotation, UnixTime::now())?;
+        self.exposed |= rotation.compromised && rotation.what == What::Certificate;
         self.renew();
         Ok(json!({ "roll-overs": self.roll_overs() }))
     }

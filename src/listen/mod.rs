@@ -60,7 +60,7 @@ pub struct FrontConfig {
     /// What it may cost.
     pub limits: Limits,
     /// The certificate and its key, see [`crate::tls::server_config`]. Replaced while running, it counts for
-    /// the connections that come then.
+    /// the connections that come then; [`Front::end_tls`] ends the others.
     pub tls: Arc<ArcSwap<rustls::ServerConfig>>,
     /// Sockets that were bound already. They are served beside the addresses above, and instead
     /// of binding those that are the same.
@@ -182,6 +182,12 @@ impl Front {
             wanted || listener.inherited
         });
         Ok(())
+    }
+
+    /// Ends the TLS connections that there are, once what is in flight on them is answered, with close_notify: they were
+    /// made with a key that is in wrong hands. Whoever comes back meets the certificate of now.
+    pub fn end_tls(&self) {
+        self.shared.begin_era();
     }
 
     /// What it has in hand, and on which addresses.

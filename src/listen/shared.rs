@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub(super) inquirer: Inquirer,
     /// A [`Phase`], for those who look at every turn.
     phase: AtomicU8,
+    /// TLS connections of an earlier era than this are to end.
+    era: AtomicU32,
     /// The phase, for those who wait. Every task holds a receiver: none is left once this is
     /// closed.
     pub(super) life: watch::Sender<Phase>,
@@ -66,6 +68,7 @@ impl Shared {
             limits,
             responder,
             phase: AtomicU8::new(Phase::Serving as u8),
+            era: AtomicU32::new(0),
             life: watch::Sender::new(Phase::Serving),
             seats: runtimes.iter().map(|_| AtomicUsize::new(0)).collect(),
             runtimes,
@@ -82,6 +85,18 @@ impl Shared {
             1 => Phase::Draining,
             _ => Phase::Closed,
         }
+    }
+
+    /// The era of a TLS connection that begins now, to be asked for before its certificate is: where both change in
+    /// between, it counts as too old.
+    pub(super) fn era(&self) -> u32 {
+        self.era.load(Ordering::Acquire)
+    }
+
+    /// Ends the era of the TLS connections that there are.
+    pub(super) fn begin_era(&self) {
+        self.era.fetch_add(1, Ordering::AcqRel);
+        self.crowd.wake();
     }
 
     /// Goes on to `phase`; never back.

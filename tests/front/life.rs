@@ -1,14 +1,17 @@
 //! From the first address to the last answer.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpStream, time::Instant};
-use zzdot::listen::{Inherited, Limits, ListenError, Protocol};
+use zzdot::{
+    listen::{Inherited, Limits, ListenError, Protocol},
+    tls::server_config,
+};
 
 use crate::support::{
-    Client, PATIENCE, ask_udp, assert_answers, connect_tls, query, receive, soon, start,
-    start_with, udp,
+    Client, PATIENCE, ask_udp, assert_answers, connect_tls, identity, query, receive, soon, start,
+    start_with, tickets, udp,
 };
 
 #[tokio::test]
@@ -64,6 +67,37 @@ async fn a_drain_does_not_wait_past_its_deadline() {
     )
     .await;
     client.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_in_wrong_hands_is_used_for_no_connection_any_more() {
+    let mut running = start(Limits::default());
+    let (one, slow) = (query(1, "www.example."), query(2, "slow.example."));
+    let mut idle = running.tls().await;
+    idle.ask(&one).await;
+    let mut busy = running.tls().await;
+    busy.send(&slow).await;
+    let mut tcp = running.tcp().await;
+    tcp.ask(&one).await;
+    let front = &running.front;
+    running
+        .until("one in flight", || front.status().stream_queries == 1)
+        .await;
+    let next = identity();
+    let tls = server_config(vec![next.certificate()], next.tls_key(), tickets()).unwrap();
+    running.tls.store(Arc::new(tls));
+    front.end_tls();
+    // With close_notify: Ok and not UnexpectedEof.
+    idle.end().await.unwrap();
+    running.release(1);
+    assert_answers(&slow, &busy.receive().await);
+    busy.end().await.unwrap();
+    // There was no key in it.
+    assert_answers(&one, &tcp.ask(&one).await);
+    running.identity = Arc::new(next);
+    let mut back = running.tls().await;
+    assert_answers(&one, &back.ask(&one).await);
+    assert_answers(&one, &back.ask(&one).await);
 }
 
 #[tokio::test]

@@ -87,6 +87,8 @@ struct Connection {
     ticket: Ticket,
     /// The first words of TLS have been said.
     greeted: bool,
+    /// When TLS began.
+    era: u32,
     /// The part of a record that has come.
     sealed: Vec<u8>,
     frames: Frames,
@@ -130,6 +132,7 @@ impl Connection {
             worker,
             ticket: Ticket::default(),
             greeted: false,
+            era: 0,
             sealed: Vec::new(),
             outgoing: Outgoing::default(),
             waiting: None,
@@ -170,7 +173,7 @@ impl Connection {
             // Counted by whoever told it to go.
             return ControlFlow::Break(End::Served);
         }
-        let draining = phase != Phase::Serving;
+        let draining = phase != Phase::Serving || self.is_outdated();
         if draining && self.is_shaking_hands() {
             return ControlFlow::Break(End::Served);
         }
@@ -226,6 +229,11 @@ impl Connection {
             Channel::Fresh => true,
             Channel::Tls(session) => session.is_handshaking(),
         }
+    }
+
+    /// Whether it is TLS with a key that is not to be used any more.
+    fn is_outdated(&self) -> bool {
+        matches!(self.channel, Channel::Tls(_)) && self.era != self.shared.era()
     }
 
     /// When patience ends, and with what.

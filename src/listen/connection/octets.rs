@@ -107,6 +107,7 @@ impl Connection {
                 return ControlFlow::Break(End::Because(Event::TlsCleartext));
             }
             Channel::Fresh => {
+                self.era = self.shared.era();
                 let Ok(session) = ServerSession::new(self.shared.tls.load_full()) else {
                     return broken;
                 };
