@@ -136,8 +136,10 @@ fn ends(message: &Message<'_>) -> bool {
     matches!(message.kind, NLMSG_ERROR | NLMSG_DONE)
 }
 
-/// A link that joins networks of others, and the name of the one that it is in.
-fn station(body: &[u8]) -> Option<(u32, Option<Vec<u8>>)> {
+/// What the body of an answer about an interface says: the number of a link that joins networks of others, and the name
+/// of the one that it is in.
+#[must_use]
+pub fn station(body: &[u8]) -> Option<(u32, Option<Vec<u8>>)> {
     let (mut index, mut ssid, mut kind) = (None, None, None);
     for (attribute, value) in Attributes(body.get(4..)?) {
         match attribute {
@@ -155,8 +157,10 @@ fn station(body: &[u8]) -> Option<(u32, Option<Vec<u8>>)> {
     Some((index?, ssid.map(<[u8]>::to_vec)))
 }
 
-/// The protection of the network that the link is in; none for the others that it hears.
-fn protection(body: &[u8]) -> Option<Security> {
+/// What the body of an answer about a network that is heard says: its protection if the link is in it; none for the
+/// others.
+#[must_use]
+pub fn protection(body: &[u8]) -> Option<Security> {
     let mut attributes = Attributes(body.get(4..)?);
     let (_, bss) = attributes.find(|(kind, _)| *kind == NL80211_ATTR_BSS)?;
     let (mut associated, mut capability, mut parts) = (false, 0, &[][..]);
