@@ -187,7 +187,7 @@ fn on_a_new_network_only_the_portals_own_name_passes_and_nothing_is_learned_unti
         || upstream.status()["state"] == "strict",
         "the first meeting",
     );
-    assert_eq!(upstream.status()["portal"]["open"], false);
+    assert!(upstream.status()["portal"].is_null());
     resolver.take_in_clear();
     assert_eq!(client.ask(&upstream, WWW).0, 0);
     assert_eq!(client.ask(&upstream, LOGIN).0, 3);
@@ -260,5 +260,23 @@ fn a_network_without_a_portal_is_as_any_other() {
         gatekeeper.visits.load(Ordering::SeqCst),
         1,
         "one look was enough"
+    );
+}
+
+#[test]
+fn where_somebody_was_met_nobody_is_asked_about_portals_any_more() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let probe: ProbeUrl = format!("http://{}/check", nobody.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    drop(nobody);
+    let client = Client::new();
+    let upstream = client.enter(resolver.address, LegacyPolicy::Plain, None, Some(&probe));
+    assert_eq!(client.ask(&upstream, WWW).0, 0, "silence is no portal");
+    assert_eq!(upstream.status()["state"], "strict");
+    assert!(
+        upstream.status()["portal"].is_null(),
+        "who plays one later finds nothing to open or to hold up"
     );
 }

@@ -123,6 +123,7 @@ impl Discovery {
                 store.remember(&surroundings, server, known)
             })
             .await;
+        self.gate.open_for_good();
         let session = &mut self.lock().session;
         session.learn(now(), UnixTime::now(), identity, outcome);
     }

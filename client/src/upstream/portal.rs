@@ -52,6 +52,11 @@ impl Gate {
         .map(Failure::Refused)
     }
 
+    /// Somebody was met here: from now on this is a known network, and those are not looked at.
+    pub(super) fn open_for_good(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What `status` tells of it; null where nobody looks for portals.
     pub(super) fn status(&self) -> Value {
         let told = self.with(|portal| {
@@ -88,13 +93,16 @@ impl Upstream {
         }
     }
 
-    /// Probes until the way is clear, or the portal's time is over.
+    /// Probes until the way is clear, the portal's time is over, or somebody was met.
     async fn probe(self: &Arc<Self>, probe: &ProbeUrl) {
         let Kind::Discovered(discovery) = &self.kind else {
             return;
         };
         while let Some(Some(due)) = discovery.gate.with(|portal| portal.next_probe()) {
             tokio::time::sleep_until(due.into()).await;
+            if !discovery.is_new() {
+                return discovery.gate.open_for_good();
+            }
             let found = timeout(PROBE, look(discovery.server(), probe)).await;
             let probed = found.ok().flatten().unwrap_or(Probed::Nothing);
             if let Probed::Captive { address } = &probed {
