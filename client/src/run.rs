@@ -18,7 +18,7 @@ use crate::control::ControlServer;
 use crate::dot::Lane;
 use crate::metrics::{self, MetricsListener};
 use crate::orders::{Household, obey};
-use crate::places::{Places, PlacesError, Settings, watch};
+use crate::places::{Places, PlacesError, Settings, Suspect, watch};
 use crate::since_boot::SinceBoot;
 use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
@@ -173,6 +173,10 @@ impl Household for Daemon {
 
     fn store(&self) -> Option<&Arc<Store>> {
         self.store.as_ref()
+    }
+
+    fn suspects(&self) -> Vec<Suspect> {
+        self.places.suspects()
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {

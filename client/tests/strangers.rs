@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use common::{Manner, Resolver};
 use hickory_proto::rr::{Name, RecordType};
+use serde_json::Value;
 use zzdot_client::config::FirstUse;
+use zzdot_client::control::{Rejection, Request};
 use zzdot_client::network::{Fingerprint, SignalKind, Signals};
-use zzdot_client::place::{NetworkId, Surroundings};
+use zzdot_client::orders::{Household, carry_out};
+use zzdot_client::place::{NetworkId, Place, Surroundings};
+use zzdot_client::places::Suspect;
 use zzdot_client::session::Policy;
-use zzdot_client::store::{Pending, Store, WhyPending};
+use zzdot_client::store::{Pending, Store, StoreError, WhyPending};
 use zzdot_client::stub::{Answer, StubLimits};
 use zzdot_client::trust::{
     AnchorDs, Enrolled, KnownIdentity, TrustState, Verification, VerifiedBy,
@@ -413,6 +417,134 @@ fn who_left_a_network_asks_nothing_there_any_more() {
     });
     waited.expect("whoever waits is told");
     assert!(Arc::clone(&upstream).lane().is_none());
+}
+
+/// A machine whose only link, the loopback one, is in a network that is suspect.
+struct InDoubt<'a> {
+    client: &'a Client,
+    suspect: Suspect,
+}
+
+impl<'a> InDoubt<'a> {
+    fn new(client: &'a Client, upstream: &Arc<Upstream>) -> Self {
+        let suspect = Suspect {
+            network: HOME,
+            link: "lo".to_owned(),
+            surroundings: doubtful(),
+            turned: false,
+            recognisable: true,
+            upstream: Arc::clone(upstream),
+        };
+        Self { client, suspect }
+    }
+
+    fn order(&self, command: &str) -> Result<Value, Rejection> {
+        let request = Request::new(command);
+        self.client.runtime.block_on(carry_out(self, &request))
+    }
+
+    /// An order that is declined for this reason; nothing changes by it.
+    fn assert_declined(&self, command: &str, reason: &str) {
+        let memory = |store: &Store| (store.networks(), store.separated());
+        let before = memory(&self.client.store);
+        let rejection = self.order(command).unwrap_err();
+        assert_eq!(rejection.reason.as_deref(), Some(reason), "{rejection}");
+        assert_eq!(memory(&self.client.store), before, "{rejection}");
+    }
+}
+
+impl Household for InDoubt<'_> {
+    fn status(&self) -> Value {
+        Value::Null
+    }
+
+    fn store(&self) -> Option<&Arc<Store>> {
+        Some(&self.client.store)
+    }
+
+    fn suspects(&self) -> Vec<Suspect> {
+        vec![self.suspect.clone()]
+    }
+
+    async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
+        self.client.store.forget(name)
+    }
+}
+
+#[test]
+fn a_new_router_is_learned_by_the_word_of_a_person_once_the_resolver_has_proven_itself() {
+    let (client, resolver) = (Client::new(), Resolver::start(Manner::Upgraded));
+    let known = client.meet_at_home(&resolver);
+    let upstream = client.enter(doubtful(), resolver.address, FirstUse::Auto);
+    client.assert_answered(&upstream);
+    let mut here = InDoubt::new(&client, &upstream);
+    let met = resolver.handshakes();
+    here.suspect.link = "wlan0".to_owned();
+    // It is there, and not over that link.
+    here.assert_declined("accept-network", "not-proven");
+    here.suspect.link = "lo".to_owned();
+    here.suspect.recognisable = false;
+    here.assert_declined("accept-network", "not-recognisable");
+    here.suspect.recognisable = true;
+    let told = here.order("accept-network").unwrap();
+    assert!(resolver.handshakes() > met, "proven now, not some time ago");
+    assert_eq!(told["proven"], serde_json::json!(known.name));
+    assert_eq!(told["learned"], serde_json::json!(["gateway-mac-v4"]));
+    let gateways = &client.store.network(HOME).unwrap().signals.0[&SignalKind::GatewayMacV4];
+    assert_eq!(gateways.len(), 2, "the one of before and the one of now");
+    assert_eq!(heard(&resolver), BTreeSet::new());
+}
+
+#[test]
+fn nothing_is_learned_of_a_network_where_another_than_the_one_expected_answers() {
+    let client = Client::new();
+    let resolver = Resolver::start(Manner::Upgraded);
+    client.meet_at_home(&resolver);
+    let twin = resolver.replace();
+    let upstream = client.enter(doubtful(), twin.address, FirstUse::Auto);
+    let here = InDoubt::new(&client, &upstream);
+    here.assert_declined("accept-network", "not-proven");
+    client.assert_refused(&upstream, "name-changed");
+    here.assert_declined("accept-network", "not-proven");
+    twin.set_manner(Manner::Legacy);
+    here.assert_declined("accept-network", "not-proven");
+    twin.break_tls();
+    here.assert_declined("accept-network", "not-proven");
+}
+
+#[test]
+fn a_network_that_a_person_tells_apart_is_met_as_a_new_one_and_home_is_as_it_was() {
+    let client = Client::new();
+    let resolver = Resolver::start(Manner::Upgraded);
+    let known = client.meet_at_home(&resolver);
+    let at_home = client.store.network(HOME).unwrap();
+    let other = resolver.replace();
+    let upstream = client.enter(doubtful(), other.address, FirstUse::Auto);
+    client.assert_refused(&upstream, "name-changed");
+    let status = upstream.status();
+    let options = status["explanation"]["options"].to_string();
+    assert!(options.contains("networks separate"), "{status}");
+    let mut here = InDoubt::new(&client, &upstream);
+    here.suspect.turned = true;
+    here.assert_declined("separate-network", "was-expected");
+    here.suspect.turned = false;
+    here.suspect.recognisable = false;
+    here.assert_declined("separate-network", "not-recognisable");
+    here.suspect.recognisable = true;
+    let told = here.order("separate-network").unwrap();
+    assert_eq!(told["expected-there"], serde_json::json!(known.name));
+    let new: NetworkId = told["network"].as_str().unwrap().parse().unwrap();
+    upstream.retire();
+    let place = Surroundings::of_network(new, doubtful().signals);
+    // As a stranger, by the policy for strangers.
+    let asking = client.enter(place.clone(), other.address, FirstUse::Ask);
+    client.assert_refused(&asking, "not-approved");
+    asking.retire();
+    let upstream = client.enter(place, other.address, FirstUse::Auto);
+    client.wait_for_answer(&upstream);
+    let there = client.store.expected_at(Place::Network(new)).unwrap();
+    assert_eq!(there.name, *other.identity.name());
+    assert_eq!(client.store.network(HOME), Some(at_home));
 }
 
 fn resolver_identity() -> Arc<zzdot_zonegen::identity::Identity> {

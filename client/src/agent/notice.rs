@@ -91,8 +91,8 @@ fn notice(one: &Value) -> Option<Notice> {
             false,
             "A known network looks different",
             format!(
-                "{name} answers as it should, so nothing is wrong with the answers. “zzdot-client approve {name}” remembers \
-                 the network as it is now."
+                "{name} answers as it should, so nothing is wrong with the answers. If you know why, for its \
+                 router is new, “zzdot-client networks accept” remembers it as it is now."
             ),
         ),
         _ => return None,

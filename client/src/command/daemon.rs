@@ -74,6 +74,12 @@ impl Place {
         carry_out(&AtRest(store), request).await.map_err(declined)
     }
 
+    /// Has the daemon, which has to be running, carry out an order for which somebody may have to type a password.
+    pub(super) async fn order_running(&self, request: &Request) -> Result<Value, Failure> {
+        let reply = self.ask_patiently(request, PATIENCE).await?;
+        reply.ok_or_else(not_running)
+    }
+
     async fn ask_patiently(
         &self,
         request: &Request,
@@ -103,11 +109,13 @@ impl Place {
 
     /// Asks the daemon, which has to be running.
     pub(super) async fn ask_running(&self, request: &Request) -> Result<Value, Failure> {
-        self.ask(request).await?.ok_or_else(|| {
-            cannot_run("the daemon is not running")
-                .with_hint("start it with `zzdot-client run`, or name its --config or --state-dir")
-        })
+        self.ask(request).await?.ok_or_else(not_running)
     }
+}
+
+fn not_running() -> Failure {
+    cannot_run("the daemon is not running")
+        .with_hint("start it with `zzdot-client run`, or name its --config or --state-dir")
 }
 
 fn declined(rejection: Rejection) -> Failure {

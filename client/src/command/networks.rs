@@ -1,7 +1,10 @@
-//! `zzdot-client networks [label ID NAME | forget ID]`: what is remembered of networks.
+//! `zzdot-client networks [label ID NAME | forget ID | separate [ID] | accept [ID]]`: what is remembered of networks, and
+//! what a person says about one that looks like a known one and differs.
 //!
-//! `--json` prints `{"networks": [...]}`; a network has `id`, `label`, `expects`, `server`, `endpoint`, `recognised-by`
-//! (kinds of signals; the signals themselves are not told, and are kept as digests only), `first-seen` and `confirmed`.
+//! `--json` prints `{"networks": [...], "separated": [...]}`; a network has `id`, `label`, `expects`, `server`, `endpoint`, `recognised-by`
+//! (kinds of signals; the signals themselves are not told, and are kept as digests only), `first-seen` and `confirmed`;
+//! one of `separated` has `id`, `separated-from`, `recognised-by` and `since`. `separate` prints `network`,
+//! `separated-from`, `link`, `recognised-by` and `expected-there`; `accept` prints `network`, `link`, `proven` and `learned`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -38,6 +41,23 @@ enum Action {
         /// Its number
         id: NetworkId,
     },
+    /// Says that this is another network, which only looks like a known one
+    ///
+    /// From now on it is a network of its own, and new: whoever answers there is met as the configuration says about
+    /// strangers. What is known stays bound to the known network. The daemon has to be running, since it alone knows where
+    /// this machine is.
+    Separate {
+        /// The number of the known network that it looks like; needed where links look like several
+        id: Option<NetworkId>,
+    },
+    /// Says that this is the known network, and that its router is new
+    ///
+    /// What the network shows now is learned, once the resolver that is expected there has proven itself over a new TLS
+    /// connection; never without that. The daemon has to be running.
+    Accept {
+        /// The number of the known network; needed where links look like several
+        id: Option<NetworkId>,
+    },
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -46,6 +66,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         None => list(place, json).await,
         Some(Action::Label { id, label }) => name(place, *id, label, json).await,
         Some(Action::Forget { id }) => forget::network(place, *id, json).await,
+        Some(Action::Separate { id }) => separate(place, *id, json).await,
+        Some(Action::Accept { id }) => accept(place, *id, json).await,
     }
 }
 
@@ -71,6 +93,15 @@ async fn list(place: &Place, json: bool) -> Result<Exit, Failure> {
             field(network, "recognised-by"),
         ));
     }
+    for separated in told["separated"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "{}\n  another one than  {}, though it looks like it\n  since             {}\n  recognised by     {}\n",
+            field(separated, "id"),
+            field(separated, "separated-from"),
+            field(separated, "since"),
+            field(separated, "recognised-by"),
+        ));
+    }
     if text.is_empty() {
         text.push_str("no network is remembered\n");
     }
@@ -93,5 +124,49 @@ async fn name(place: &Place, id: NetworkId, label: &str, json: bool) -> Result<E
         true => print_json(&json!({ "network": id, "label": label }))?,
         false => print(&format!("network {id} is called {label}\n"))?,
     }
+    Ok(Exit::Done)
+}
+
+/// An order about the network that this machine is in.
+fn here(command: &str, id: Option<NetworkId>) -> Request {
+    let request = Request::new(command);
+    match id {
+        Some(id) => request.with("network", id.to_string()),
+        None => request,
+    }
+}
+
+async fn separate(place: &Place, id: Option<NetworkId>, json: bool) -> Result<Exit, Failure> {
+    let reply = place.order_running(&here("separate-network", id)).await?;
+    if json {
+        print_json(&reply)?;
+        return Ok(Exit::Done);
+    }
+    print(&format!(
+        "the network on {} is another one than {}, and is called {} from now on\n\
+         it is new: whoever answers there is met as `first-use` and `legacy` say\n\
+         {} is expected in {} as before\n",
+        field(&reply, "link"),
+        field(&reply, "separated-from"),
+        field(&reply, "network"),
+        field(&reply, "expected-there"),
+        field(&reply, "separated-from"),
+    ))?;
+    Ok(Exit::Done)
+}
+
+async fn accept(place: &Place, id: Option<NetworkId>, json: bool) -> Result<Exit, Failure> {
+    let reply = place.order_running(&here("accept-network", id)).await?;
+    if json {
+        print_json(&reply)?;
+        return Ok(Exit::Done);
+    }
+    print(&format!(
+        "{} has proven itself over {}\nnetwork {} is recognised from now on by what it shows now, too; new is: {}\n",
+        field(&reply, "proven"),
+        field(&reply, "link"),
+        field(&reply, "network"),
+        field(&reply, "learned"),
+    ))?;
     Ok(Exit::Done)
 }

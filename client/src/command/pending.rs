@@ -111,7 +111,7 @@ fn why(one: &Value) -> String {
             )
         }
         Some("changed") => format!(
-            "is the one expected, but its network looks different: {}",
+            "is the one expected, but its network looks different: {} (`zzdot-client networks accept` there if you know why)",
             field(one, "differs")
         ),
         _ => field(one, "why"),

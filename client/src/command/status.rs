@@ -35,6 +35,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 const REASONS_SHOWN: usize = 5;
 /// The most networks.
 const NETWORKS_SHOWN: usize = 4;
+/// What a person can say about a network that is suspect.
+const OTHER_OR_SAME: &str = "another network: `zzdot-client networks separate`; a new router: `zzdot-client networks accept`";
 
 fn text(status: &Value) -> String {
     let mut text = String::new();
@@ -105,6 +107,9 @@ fn place(status: &Value, line: &mut impl FnMut(&str, &str)) {
     }
     if networks.len() > NETWORKS_SHOWN {
         line("", &format!("and {} more", networks.len() - NETWORKS_SHOWN));
+    }
+    if networks.iter().any(|it| it["recognised"] == "suspect") {
+        line("", OTHER_OR_SAME);
     }
     let portal = &status["portal"];
     if portal["open"] == true {

@@ -132,7 +132,7 @@ pub(super) async fn forget_network(
     Ok(json!({ "network": id, "forgotten": forgotten }))
 }
 
-fn network(request: &Request) -> Result<NetworkId, Rejection> {
+pub(super) fn network(request: &Request) -> Result<NetworkId, Rejection> {
     let id = request
         .text("network")
         .ok_or_else(|| Rejection::new("which network? `network` is missing"))?;

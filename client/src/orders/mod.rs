@@ -3,6 +3,7 @@
 //! The tools carry out the same orders on the store themselves where no daemon is running.
 
 mod decide;
+mod suspect;
 mod tell;
 mod transfer;
 
@@ -14,6 +15,7 @@ use zzdot_zonegen::name::ResolverName;
 
 use crate::authority::{Needs, authorise};
 use crate::control::{Caller, Rejection, Request};
+use crate::places::Suspect;
 use crate::store::{DecisionError, Store, StoreError};
 
 /// What orders are about: the daemon, as far as they reach into it.
@@ -23,6 +25,9 @@ pub trait Household: Send + Sync {
 
     /// What it remembers; none where the server is configured and nothing has to be remembered.
     fn store(&self) -> Option<&Arc<Store>>;
+
+    /// The links in networks that look like known ones and differ; none where no network is looked at.
+    fn suspects(&self) -> Vec<Suspect>;
 
     /// Forgets an identity in the store and in all sessions; false when it is not known.
     fn forget(&self, name: &ResolverName) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -39,6 +44,10 @@ impl Household for AtRest {
 
     fn store(&self) -> Option<&Arc<Store>> {
         self.0.as_ref()
+    }
+
+    fn suspects(&self) -> Vec<Suspect> {
+        Vec::new()
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
@@ -58,6 +67,14 @@ fn needs(request: &Request) -> (Needs, &'static str) {
         "revoke" => (Needs::Authority, "never use a resolver again"),
         "label-network" => (Needs::Authority, "name a network"),
         "forget-network" => (Needs::Authority, "forget a network"),
+        "separate-network" => (
+            Needs::Authority,
+            "say that this is another network than the known one",
+        ),
+        "accept-network" => (
+            Needs::Authority,
+            "say that this is the known network, and its router new",
+        ),
         "export" => (Needs::Authority, "tell which resolvers are known"),
         "import" => (Needs::Authority, "take over resolvers of another computer"),
         _ => (Needs::Nothing, ""),
@@ -95,6 +112,8 @@ pub async fn carry_out(household: &impl Household, request: &Request) -> Result<
         "revoke" => decide::revoke(household, request).await,
         "label-network" => decide::label_network(household, request).await,
         "forget-network" => decide::forget_network(household, request).await,
+        "separate-network" => suspect::separate(household, request).await,
+        "accept-network" => suspect::accept(household, request).await,
         "export" => transfer::export(household),
         "import" => transfer::import(household, request).await,
         _ => Err(Rejection::unknown_command(request)),

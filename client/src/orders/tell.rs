@@ -114,5 +114,15 @@ pub(super) fn networks(household: &impl Household) -> Value {
             "confirmed": network.confirmed.to_string(),
         })
     });
-    json!({ "networks": told.collect::<Vec<_>>() })
+    let told: Vec<Value> = told.collect();
+    let separated = household.store().map(|store| store.separated());
+    let separated = separated.into_iter().flatten().map(|separated| {
+        json!({
+            "id": separated.id,
+            "separated-from": separated.from,
+            "recognised-by": separated.signals.0.keys().collect::<Vec<_>>(),
+            "since": separated.at.to_string(),
+        })
+    });
+    json!({ "networks": told, "separated": separated.collect::<Vec<_>>() })
 }

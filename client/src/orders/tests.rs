@@ -313,3 +313,19 @@ async fn orders_without_what_they_are_about_are_declined_by_name() {
         assert!(rejection.message.contains(part), "{rejection}");
     }
 }
+
+#[tokio::test]
+async fn what_a_person_says_about_a_network_takes_authority_and_a_network_in_doubt() {
+    let lab = Lab::new();
+    for command in ["separate-network", "accept-network"] {
+        assert_eq!(needs(&Request::new(command)).0, Needs::Authority);
+        let said = lab.declined(Request::new(command)).await.to_string();
+        assert!(said.contains("no link is in a network"), "{said}");
+        let named = Request::new(command).with("network", "0101010101010101");
+        let said = lab.declined(named).await.to_string();
+        assert!(said.contains("looks like 0101010101010101"), "{said}");
+        let wrong = Request::new(command).with("network", "home");
+        let said = lab.declined(wrong).await.to_string();
+        assert!(said.contains("sixteen"), "{said}");
+    }
+}

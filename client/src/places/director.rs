@@ -8,7 +8,7 @@ use crate::dot::Endpoint;
 use crate::host::{Decision, Elsewhere, LinkResolvers, SplitTable, Way, split};
 use crate::network::{Given, LinkView, Recognised, Sight, Sighting, recognise};
 use crate::place::{NetworkId, Place, Surroundings};
-use crate::store::KnownNetwork;
+use crate::store::{KnownNetwork, SeparatedNetwork};
 
 /// What a plan is made of.
 pub(super) struct Inputs<'a> {
@@ -22,6 +22,8 @@ pub(super) struct Inputs<'a> {
     pub(super) where_is: &'a dyn Fn(SocketAddr) -> Whereabouts,
     /// The networks that are remembered.
     pub(super) known: &'a [KnownNetwork],
+    /// Those that a person told apart from one of them.
+    pub(super) separated: &'a [SeparatedNetwork],
     /// What signals are hidden under.
     pub(super) secret: &'a [u8; 32],
 }
@@ -48,6 +50,10 @@ pub(super) struct Stop {
     pub(super) view: Option<LinkView>,
     /// How the network was taken, for people.
     pub(super) taken: Taken,
+    /// Somebody was expected here since the link came up, and now the network is in doubt.
+    pub(super) turned: bool,
+    /// It shows enough that it would be recognised by, if it were remembered as it is now.
+    pub(super) recognisable: bool,
     /// The proof, where somebody configured it.
     pub(super) proof: Option<Endpoint>,
 }
@@ -99,6 +105,8 @@ pub(super) struct Director {
 struct Stay {
     epoch: u64,
     network: NetworkId,
+    /// It was taken for the known one, without doubt, at some time of this stay.
+    expected: bool,
 }
 
 /// What the host says about each link, as far as the observer needs it.
@@ -209,14 +217,30 @@ impl Director {
         let sighting = Sighting::of(&sight.view, inputs.secret);
         let known = inputs.known.iter().map(|known| (known.id, &known.signals));
         let recognised = recognise(&sighting, known, stay.map(|stay| stay.network));
-        let (network, taken, doubt) = match recognised {
-            Recognised::Expect(network) => (network, Taken::Expected, None),
-            Recognised::Suspect { network, differs } => (network, Taken::Suspect, Some(differs)),
+        let is_known = |id: NetworkId| inputs.known.iter().any(|known| known.id == id);
+        // A network does not turn into another one while the link stays in it, whatever a person said of that one.
+        let was_expected = stay.is_some_and(|stay| stay.expected && is_known(stay.network));
+        let separated = inputs
+            .separated
+            .iter()
+            .filter(|separated| !was_expected && !is_known(separated.id))
+            .map(|separated| (separated.id, &separated.signals));
+        let separated = match (&recognised, recognise(&sighting, separated, None)) {
+            // Where somebody is expected is expected first.
+            (Recognised::Expect(_), _) => None,
+            (_, Recognised::Expect(network)) => Some(network),
+            _ => None,
+        };
+        let (network, taken, doubt) = match (separated, recognised) {
             // What is still to come may be what it is known by.
-            Recognised::New if !sight.quiet => return None,
-            Recognised::New => {
-                let unknown =
-                    |stay: &Stay| !inputs.known.iter().any(|known| known.id == stay.network);
+            (Some(_), _) | (None, Recognised::New) if !sight.quiet => return None,
+            (Some(network), _) => (network, Taken::New, None),
+            (None, Recognised::Expect(network)) => (network, Taken::Expected, None),
+            (None, Recognised::Suspect { network, differs }) => {
+                (network, Taken::Suspect, Some(differs))
+            }
+            (None, Recognised::New) => {
+                let unknown = |stay: &Stay| !is_known(stay.network);
                 // One that was met and not learned keeps its number while the link stays in it.
                 let network = match stay.filter(unknown) {
                     Some(stay) => stay.network,
@@ -226,7 +250,14 @@ impl Director {
             }
         };
         let epoch = sight.epoch;
-        self.links.insert(index, Stay { epoch, network });
+        let expected = taken == Taken::Expected || was_expected;
+        let stay = Stay {
+            epoch,
+            network,
+            expected,
+        };
+        self.links.insert(index, stay);
+        let as_it_is = [(network, sighting.signals())];
         Some(Stop {
             server: preferred(resolvers, inputs.known, network)?,
             surroundings: Surroundings {
@@ -237,6 +268,8 @@ impl Director {
             link: Some(sight.view.name.clone()),
             view: Some(sight.view.clone()),
             taken,
+            turned: taken == Taken::Suspect && was_expected,
+            recognisable: recognise(&sighting, as_it_is, None) == Recognised::Expect(network),
             proof: None,
         })
     }
@@ -264,6 +297,8 @@ fn apart(server: SocketAddr, link: Option<String>) -> Stop {
         link,
         view: None,
         taken: Taken::Apart,
+        turned: false,
+        recognisable: false,
         proof: None,
     }
 }

@@ -77,6 +77,7 @@ struct World {
     elsewhere: Vec<Elsewhere>,
     sights: Vec<Sight>,
     known: Vec<KnownNetwork>,
+    separated: Vec<SeparatedNetwork>,
     drawn: u8,
 }
 
@@ -92,6 +93,7 @@ impl World {
             sights: &self.sights,
             where_is: &where_is,
             known: &self.known,
+            separated: &self.separated,
             secret: &SECRET,
         };
         let drawn = &mut self.drawn;
@@ -177,6 +179,7 @@ fn a_router_that_is_another_from_one_moment_to_the_next_is_suspect() {
     world.sights = vec![sight(2, OTHER_ROUTER)];
     let stop = world.default_stop();
     assert_eq!(stop.taken, Taken::Suspect);
+    assert!(stop.turned);
     assert_eq!(network(&stop), NetworkId::from_bytes([1; 8]));
     assert_eq!(
         stop.surroundings.doubt,
@@ -332,3 +335,6 @@ fn the_observer_is_given_what_each_link_was_given() {
     );
     assert_eq!(given.dhcp_domain.as_deref(), Some("lan"));
 }
+
+#[path = "separated_tests.rs"]
+mod separated;

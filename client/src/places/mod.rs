@@ -10,6 +10,7 @@
 //! for one network is sent in another.
 
 mod director;
+mod suspect;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ use crate::wire::{self, View};
 
 use director::{Director, Inputs, Plan, Stop, Taken, Whereabouts, givens};
 
+pub use suspect::{NotProven, Suspect};
 pub use watch::watch;
 
 const SERVFAIL: u16 = 2;

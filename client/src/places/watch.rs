@@ -148,6 +148,7 @@ impl Keeper {
             sights: &sights,
             where_is: &where_is,
             known: &known,
+            separated: &store.separated(),
             secret: &store.secret(),
         };
         let plan = lock(&self.places.director).plan(&inputs, &mut || NetworkId::draw().ok());

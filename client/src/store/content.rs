@@ -12,6 +12,7 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::networks::KnownNetwork;
 use super::pending::Pending;
+use super::separated::SeparatedNetwork;
 use crate::place::{NetworkId, Place, Surroundings};
 use crate::trust::{Enrolled, KnownIdentity, TrustState};
 
@@ -31,6 +32,9 @@ pub(super) struct Content {
     pub(super) networks: BTreeMap<NetworkId, KnownNetwork>,
     pub(super) pending: BTreeMap<ResolverName, Pending>,
     pub(super) enrolled: BTreeMap<ResolverName, Enrolled>,
+    /// Left out where there are none, so that copies without them have the digest that they were written with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) separated: BTreeMap<NetworkId, SeparatedNetwork>,
 }
 
 /// A configured server, and the identity that is expected behind it ever since it was met there.
@@ -108,6 +112,7 @@ impl Content {
                 .iter()
                 .all(|(name, it)| *name == it.identity.name)
             && self.enrolled.iter().all(|(name, it)| *name == it.name)
+            && self.separated.iter().all(|(id, it)| *id == it.id)
     }
 
     /// `identity` is expected from now on where it was met.

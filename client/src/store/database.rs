@@ -33,9 +33,12 @@ const BINDINGS: &str = "bindings";
 const NETWORKS: &str = "networks";
 const PENDING: &str = "pending";
 const ENROLLED: &str = "enrolled";
+const SEPARATED: &str = "separated";
 const META: &str = "meta";
 /// All of them; the last ones did not exist in version 1.
-const TREES: [&str; 6] = [META, IDENTITIES, BINDINGS, NETWORKS, PENDING, ENROLLED];
+const TREES: [&str; 7] = [
+    META, IDENTITIES, BINDINGS, NETWORKS, PENDING, ENROLLED, SEPARATED,
+];
 /// Missing in version 1.
 const SCHEMA: &[u8] = b"version";
 const SECRET: &[u8] = b"secret";
@@ -68,7 +71,15 @@ impl Database {
                 .flush_every_ms(None)
                 .open()?;
             let tree = |name: &str| database.open_tree(name);
-            let [meta, identities, bindings, networks, pending, enrolled] = TREES.map(tree);
+            let [
+                meta,
+                identities,
+                bindings,
+                networks,
+                pending,
+                enrolled,
+                separated,
+            ] = TREES.map(tree);
             Ok(Handles {
                 trees: [
                     meta?,
@@ -77,6 +88,7 @@ impl Database {
                     networks?,
                     pending?,
                     enrolled?,
+                    separated?,
                 ],
                 database,
             })
@@ -95,7 +107,16 @@ impl Database {
             records
         })?;
         let nothing = trees.iter().all(Vec::is_empty);
-        let [meta, identities, bindings, networks, pending, enrolled] = trees.as_slice() else {
+        let [
+            meta,
+            identities,
+            bindings,
+            networks,
+            pending,
+            enrolled,
+            separated,
+        ] = trees.as_slice()
+        else {
             return Err(broken("a tree is missing"));
         };
         if nothing {
@@ -117,6 +138,7 @@ impl Database {
                     networks: opened(NETWORKS, networks)?,
                     pending: opened(PENDING, pending)?,
                     enrolled: opened(ENROLLED, enrolled)?,
+                    separated: opened(SEPARATED, separated)?,
                 };
                 let digest = content.digest();
                 (digest, content.is_consistent().then_some(content))
@@ -159,6 +181,7 @@ impl Database {
             sealed(NETWORKS, &content.networks)?,
             sealed(PENDING, &content.pending)?,
             sealed(ENROLLED, &content.enrolled)?,
+            sealed(SEPARATED, &content.separated)?,
         ];
         let handles = self.handles()?;
         guarded(move || {

@@ -17,6 +17,7 @@ mod lock;
 mod marker;
 mod networks;
 mod pending;
+mod separated;
 mod snapshot;
 mod version1;
 
@@ -35,6 +36,7 @@ pub use decisions::{DecisionError, ENROLLED_MAX, EXPORT_BYTES_MAX, Exported, Imp
 pub use error::StoreError;
 pub use networks::{KnownNetwork, NETWORKS_MAX, SIGNALS_MAX};
 pub use pending::{PENDING_MAX, Pending, WhyPending};
+pub use separated::{SEPARATED_MAX, SeparatedNetwork};
 pub use snapshot::salvage;
 
 use crate::discover::CLOCK_SLACK;

@@ -55,7 +55,7 @@ impl KnownNetwork {
     }
 
     /// Takes over what the network shows now; whether anything is new.
-    fn adopt(&mut self, signals: &Signals) -> bool {
+    pub(super) fn adopt(&mut self, signals: &Signals) -> bool {
         let mut changed = false;
         for (kind, seen) in &signals.0 {
             let known = self.signals.0.entry(*kind).or_default();
@@ -151,36 +151,15 @@ impl Store {
         })
     }
 
-    /// Forgets a network, and not who was expected there; false when it is not known.
+    /// Forgets a network, and that it was told apart from another, and not who was expected there; false when it is not
+    /// known.
     ///
     /// # Errors
     /// [`StoreError::Io`]: nothing changed.
     pub fn forget_network(&self, id: NetworkId) -> Result<bool, StoreError> {
-        self.change(|content| content.networks.remove(&id).is_some())
-    }
-
-    /// What shows `signals` is not the network `id`, though it was taken for it: they are taken out of what that is
-    /// recognised by, and it is forgotten where nothing is left. False when it is not known, or had none of them.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`]: nothing changed.
-    pub fn separate(&self, id: NetworkId, signals: &Signals) -> Result<bool, StoreError> {
         self.change(|content| {
-            let Some(network) = content.networks.get_mut(&id) else {
-                return false;
-            };
-            let before = network.signals.clone();
-            for (kind, seen) in &signals.0 {
-                if let Some(known) = network.signals.0.get_mut(kind) {
-                    known.retain(|fingerprint| !seen.contains(fingerprint));
-                }
-            }
-            network.signals.0.retain(|_, known| !known.is_empty());
-            let changed = network.signals != before;
-            if network.signals.is_empty() {
-                content.networks.remove(&id);
-            }
-            changed
+            let known = content.networks.remove(&id).is_some();
+            content.separated.remove(&id).is_some() || known
         })
     }
 }

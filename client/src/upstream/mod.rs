@@ -6,6 +6,7 @@ mod kept;
 mod legacy;
 mod memory;
 mod portal;
+mod proof;
 mod status;
 mod walk;
 
@@ -38,6 +39,7 @@ use kept::{Kept, terms};
 use legacy::Legacy;
 use walk::wait_for_walk;
 
+pub use proof::{Proven, Unproven};
 pub use status::{describe, describe_all};
 
 const SERVFAIL: u16 = 2;

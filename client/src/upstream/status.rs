@@ -80,7 +80,18 @@ impl Discovery {
                 });
                 status["resolver"] = describe(identity);
                 status["refusal"] = json!(fault);
-                let explain = |fault: &Refusal| fault.explain(Some(identity));
+                let doubt = inner.surroundings.doubt.is_some();
+                let explain = |fault: &Refusal| {
+                    let mut explanation = fault.explain(Some(identity));
+                    if doubt {
+                        let [.., last] = &mut explanation.options;
+                        *last = format!(
+                            "if you know that this is another network, which only looks like the known one: \
+                             `zzdot-client networks separate`; or {last}"
+                        );
+                    }
+                    explanation
+                };
                 status["explanation"] = json!(fault.as_ref().map(explain));
                 status["unremembered"] = json!(session.unremembered());
             }

@@ -178,18 +178,122 @@ fn a_revoked_resolver_that_is_forgotten_stays_revoked() {
     assert_eq!(known.state, TrustState::Revoked);
 }
 
+/// Home, to look at, with another gateway.
+fn doubtful(gateway: u8) -> Surroundings {
+    Surroundings {
+        doubt: Some(vec![SignalKind::GatewayMacV4]),
+        ..Surroundings::of_network(HOME, signals(gateway, 9))
+    }
+}
+
+fn waits(who: u8, at: Surroundings, why: WhyPending) -> Pending {
+    Pending {
+        identity: identity(who),
+        surroundings: at,
+        server: server(1),
+        since: UnixTime(3000),
+        why,
+    }
+}
+
 #[test]
-fn a_network_that_was_taken_for_another_is_told_apart_from_it() {
+fn a_network_that_looks_like_another_is_told_apart_for_good_and_takes_nothing_from_it() {
+    let (folder, store) = open();
+    store.remember(&home(), server(1), identity(1)).unwrap();
+    let before = store.network(HOME).unwrap();
+    let mismatch = || WhyPending::Mismatch {
+        expected: identity(1).name,
+    };
+    let elsewhere = Surroundings::of_network(HOME, signals(1, 9));
+    for (who, place) in [(2, doubtful(2)), (3, elsewhere)] {
+        store.set_pending(waits(who, place, mismatch())).unwrap();
+    }
+    assert!(!store.separate(CAFE, &home(), UnixTime(7000)).unwrap());
+    assert!(store.separate(CAFE, &doubtful(2), UnixTime(7000)).unwrap());
+    // To accept it would bind it to the network that it was told apart from.
+    assert_eq!(store.pending_of(&identity(2).name), None);
+    assert!(store.pending_of(&identity(3).name).is_some());
+    let store = reopened(&folder, store);
+    assert_eq!(store.network(HOME), Some(before));
+    assert_eq!(store.expected_at(CAFE), None, "nobody was met there yet");
+    let separated = SeparatedNetwork {
+        id: CAFE,
+        from: HOME,
+        signals: signals(2, 9),
+        at: UnixTime(7000),
+    };
+    assert_eq!(store.separated(), std::slice::from_ref(&separated));
+    // Whoever is met there is expected there; forgotten, it is still another network.
+    let cafe = Surroundings::of_network(CAFE, signals(2, 9));
+    store.remember(&cafe, server(1), identity(4)).unwrap();
+    store.forget(&identity(4).name).unwrap();
+    assert_eq!(store.separated(), [separated]);
+    assert!(store.forget_network(CAFE).unwrap());
+    assert!(store.separated().is_empty());
+    assert!(!store.forget_network(CAFE).unwrap());
+}
+
+#[test]
+fn nothing_is_told_apart_from_a_network_that_is_not_known() {
     let (_folder, store) = open();
-    let mut both = signals(1, 9);
-    both.insert(SignalKind::GatewayMacV4, print(2));
-    let merged = Surroundings::of_network(HOME, both);
-    store.remember(&merged, server(1), identity(1)).unwrap();
-    assert!(store.separate(HOME, &signals(2, 8)).unwrap());
-    assert_eq!(store.network(HOME).unwrap().signals, signals(1, 9));
-    assert!(!store.separate(HOME, &signals(2, 8)).unwrap());
-    assert!(store.separate(HOME, &signals(1, 9)).unwrap());
-    assert_eq!(store.network(HOME), None, "nothing is left to know it by");
+    assert!(!store.separate(CAFE, &doubtful(2), UnixTime(7000)).unwrap());
+    assert!(store.separated().is_empty());
+}
+
+#[test]
+fn networks_that_were_told_apart_make_room_oldest_first() {
+    let (_folder, store) = open();
+    store.remember(&home(), server(1), identity(1)).unwrap();
+    let id = |number: usize| {
+        let mut bytes = [7; 8];
+        bytes[..2].copy_from_slice(&u16::try_from(number).unwrap().to_be_bytes());
+        NetworkId::from_bytes(bytes)
+    };
+    store
+        .change(|content| {
+            for number in 0..SEPARATED_MAX {
+                let old = SeparatedNetwork {
+                    id: id(number),
+                    from: HOME,
+                    signals: signals(2, 9),
+                    at: UnixTime(number as u64),
+                };
+                content.separated.insert(old.id, old);
+            }
+            true
+        })
+        .unwrap();
+    assert!(store.separate(CAFE, &doubtful(2), UnixTime(0)).unwrap());
+    let separated = store.separated();
+    assert_eq!(separated.len(), SEPARATED_MAX);
+    assert!(separated.iter().any(|it| it.id == CAFE));
+    assert!(!separated.iter().any(|it| it.id == id(0)));
+}
+
+#[test]
+fn what_is_new_about_a_network_is_learned_by_the_word_of_a_person_and_of_whom_is_expected() {
+    let (folder, store) = open();
+    store.remember(&home(), server(1), identity(1)).unwrap();
+    let differs = vec![SignalKind::GatewayMacV4];
+    let why = WhyPending::Changed { differs };
+    store.set_pending(waits(1, doubtful(2), why)).unwrap();
+    let before = store.network(HOME);
+    let accept = |store: &Store, place: &Surroundings, who: u8| {
+        let learned = store.accept(place, server(5), &identity(who), UnixTime(8000));
+        learned.unwrap()
+    };
+    assert_eq!(accept(&store, &doubtful(2), 2), None, "another is expected");
+    assert_eq!(accept(&store, &home(), 1), None, "there is no doubt");
+    assert_eq!(store.network(HOME), before);
+    let learned = accept(&store, &doubtful(2), 1);
+    assert_eq!(learned, Some(vec![SignalKind::GatewayMacV4]));
+    assert_eq!(store.pending(), [], "that is decided");
+    let store = reopened(&folder, store);
+    let network = store.network(HOME).unwrap();
+    let gateways = &network.signals.0[&SignalKind::GatewayMacV4];
+    assert_eq!(gateways.len(), 2, "the one of before and the one of now");
+    assert_eq!(network.server, server(5));
+    assert_eq!(network.confirmed, UnixTime(8000));
 }
 
 #[test]
