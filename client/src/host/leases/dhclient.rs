@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
 
     fn word(&mut self) -> Option<String> {
         loop {
-            self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
+            self.rest = self.rest.trim_start_matches(is_between);
             match self.rest.strip_prefix('#') {
                 Some(comment) => self.rest = comment.split_once('\n').map_or("", |(_, rest)| rest),
                 None => break,
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         if first == '"' {
             return self.quoted();
         }
-        let ends = |c: char| c.is_ascii_whitespace() || matches!(c, ',' | ';' | '{' | '}' | '"');
+        let ends = |c: char| is_between(c) || matches!(c, ';' | '{' | '}' | '"');
         let end = self.rest.find(ends).unwrap_or(self.rest.len());
         Some(self.take(end))
     }
@@ -196,6 +196,12 @@ impl<'a> Reader<'a> {
         self.rest = &inside[end + 1..];
         Some(word)
     }
+}
+
+/// What stands between words. One rule for where a word ends and where the next begins: a character that were the first
+/// and not the second would be a word without end.
+fn is_between(c: char) -> bool {
+    c.is_ascii_whitespace() || c == ','
 }
 
 #[cfg(test)]
@@ -309,6 +315,8 @@ lease {
             "\"",
             "lease { interface \"",
             "lease { } ;;; }}}",
+            "\u{8}\u{2}\n\u{c}",
+            "lease {\u{b}\u{c}\u{a0} interface",
             "#",
         ] {
             assert!(dhclient(rubbish).is_empty(), "{rubbish:?}");
