@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used)]
 
+pub mod client;
 pub mod clock;
 pub mod daemon;
 pub mod internet;
