@@ -96,6 +96,9 @@ fn reply(zones: &Published, query: &Message) -> Message {
     response
 }
 
+/// How often a port is tried that another test may take first.
+const STARTS: usize = 5;
+
 /// unbound's memory of the anchor, in a folder.
 struct Unbound {
     folder: tempfile::TempDir,
@@ -132,6 +135,24 @@ impl Unbound {
 
     /// Starts it at that time, waits until it looked at the keys, and asks for its opinion.
     fn opinion(&self, now: UnixTime) -> Opinion {
+        let (_running, port, looked) = (0..STARTS)
+            .find_map(|_| self.start(now))
+            .unwrap_or_else(|| panic!("it does not stay: {}", self.log()));
+        let states = |wanted: &[&str]| {
+            let lines = looked.lines().filter(|line| !line.starts_with(';'));
+            let held = lines.filter(|line| wanted.iter().any(|state| line.contains(state)));
+            held.map(tag_in).collect()
+        };
+        Opinion {
+            trusted: states(&["[  VALID  ]", "[ MISSING ]"]),
+            watched: states(&["[ ADDPEND ]"]),
+            secure: is_secure(SocketAddr::from(([127, 0, 0, 1], port))),
+        }
+    }
+
+    /// Starts it; its port, and what it says of the keys once it looked at them. None when it ended at once: other tests
+    /// take ports, too, and this one was free a moment ago.
+    fn start(&self, now: UnixTime) -> Option<(Running, u16, String)> {
         let port = {
             let unused = UdpSocket::bind("127.0.0.1:0").unwrap();
             unused.local_addr().unwrap().port()
@@ -154,36 +175,34 @@ impl Unbound {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let _running = Running(unbound);
-        let looked = self.wait_until_it_looked(&file("anchors"), now);
-        let states = |wanted: &[&str]| {
-            let lines = looked.lines().filter(|line| !line.starts_with(';'));
-            let held = lines.filter(|line| wanted.iter().any(|state| line.contains(state)));
-            held.map(tag_in).collect()
-        };
-        Opinion {
-            trusted: states(&["[  VALID  ]", "[ MISSING ]"]),
-            watched: states(&["[ ADDPEND ]"]),
-            secure: is_secure(SocketAddr::from(([127, 0, 0, 1], port))),
-        }
+        let mut running = Running(unbound);
+        let looked = self.wait_until_it_looked(&mut running, now)?;
+        Some((running, port, looked))
     }
 
-    /// The file once it says that the keys were looked at since `now`.
-    fn wait_until_it_looked(&self, path: &Path, now: UnixTime) -> String {
+    /// The file once it says that the keys were looked at since `now`; none when the program ended before.
+    fn wait_until_it_looked(&self, running: &mut Running, now: UnixTime) -> Option<String> {
+        let path = self.folder.path().join("anchors");
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let text = fs::read_to_string(path).unwrap_or_default();
+            let text = fs::read_to_string(&path).unwrap_or_default();
             let queried = text.lines().find_map(|line| {
                 let number = line.strip_prefix(";;last_queried: ")?;
                 number.split(' ').next()?.parse::<u64>().ok()
             });
             if queried.is_some_and(|queried| queried >= now.0) {
-                return text;
+                return Some(text);
             }
-            let log = fs::read_to_string(self.folder.path().join("log"));
-            assert!(Instant::now() < until, "{text}\n{log:?}");
+            if running.0.try_wait().unwrap().is_some() {
+                return None;
+            }
+            assert!(Instant::now() < until, "{text}\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
