@@ -1,4 +1,4 @@
-//! The desktop agent: tells a person, in the session, about whom to decide.
+//! The desktop agent: tells a person, in the session, about whom to decide, and of networks that want people to log in first.
 //!
 //! It belongs to a user and has no power at all: it asks the daemon what everybody may ask, and shows it. A notification has no
 //! button that trusts anybody: what is to be typed stands on the resolver's own screen, and nowhere else.
@@ -36,7 +36,7 @@ pub enum AgentError {
     Another,
 }
 
-/// Runs until the session bus goes away. `ask` asks the daemon who is pending; that it is not running is no failure, it may be
+/// Runs until the session bus goes away. `ask` asks the daemon who is pending, and of portals; that it is not running is no failure, it may be
 /// later.
 ///
 /// # Errors

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Most that is shown at a time: whoever shows many names at once fills no screen.
 const SHOWN_MAX: usize = 4;
+/// Most letters of an address that a network gives.
+const ADDRESS_MAX: usize = 200;
 
 /// Something that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +56,36 @@ impl Shown {
     }
 }
 
-/// What `pending` tells, in words.
+/// What `pending` tells, and `status` of a portal, in words.
 pub(super) fn notices(told: &Value) -> Vec<Notice> {
     let pending = told["pending"].as_array();
-    pending.into_iter().flatten().filter_map(notice).collect()
+    let pending = pending.into_iter().flatten().filter_map(notice);
+    portal(&told["portal"]).into_iter().chain(pending).collect()
+}
+
+/// A network that wants people to log in first.
+fn portal(told: &Value) -> Option<Notice> {
+    if told["open"] != true {
+        return None;
+    }
+    // Somebody on the network wrote it.
+    let address: Option<String> = told["address"].as_str().map(|address| {
+        let shown = address.chars().filter(|letter| !letter.is_control());
+        shown.take(ADDRESS_MAX).collect()
+    });
+    let page = match &address {
+        Some(address) => format!("Its page is {address}."),
+        None => "It does not say where its page is.".to_owned(),
+    };
+    Some(Notice {
+        key: format!("portal {}", address.unwrap_or_default()),
+        is_urgent: true,
+        summary: "This network wants you to log in first".to_owned(),
+        body: escaped(&format!(
+            "{page} For ten minutes the names of that page are looked up, in cleartext, and no others. \
+             Nothing is learned about this network before you have logged in."
+        )),
+    })
 }
 
 fn notice(one: &Value) -> Option<Notice> {
@@ -160,6 +188,26 @@ mod tests {
         }
         let mismatch = &notices(&told("mismatch", NAME))[0];
         assert!(mismatch.is_urgent && mismatch.body.contains(OTHER));
+    }
+
+    #[test]
+    fn a_portal_is_told_while_it_is_open_and_its_address_is_text() {
+        let told = |open: bool, address: Value| json!({ "pending": [], "portal": { "open": open, "address": address } });
+        let notice = &notices(&told(true, json!("https://login.example/<b>\u{7}")))[0];
+        assert!(notice.is_urgent);
+        assert!(
+            notice
+                .body
+                .starts_with("Its page is https://login.example/&lt;b&gt;. For ten minutes"),
+            "{}",
+            notice.body
+        );
+        let long = format!("https://{}", "a".repeat(1000));
+        assert!(notices(&told(true, json!(long)))[0].key.len() < 220);
+        let nowhere = &notices(&told(true, Value::Null))[0];
+        assert!(nowhere.body.starts_with("It does not say where"));
+        assert_eq!(notices(&told(false, json!("https://login.example/"))), []);
+        assert_eq!(notices(&json!({ "pending": [], "portal": null })), []);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `zzdot-client agent`: notifications for the user of a desktop, about whom to decide.
+//! `zzdot-client agent`: notifications for the user of a desktop, about whom to decide, and where to log in.
 
 use clap::Args;
 use zzdot_zonegen::exit::{Exit, Failure};
@@ -15,7 +15,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let ask = || async { arguments.place.ask(&Request::new("pending")).await };
+    let ask = || async {
+        let Some(mut told) = arguments.place.ask(&Request::new("pending")).await? else {
+            return Ok(None);
+        };
+        if let Some(status) = arguments.place.ask(&Request::new("status")).await? {
+            told["portal"] = status["portal"].clone();
+        }
+        Ok(Some(told))
+    };
     agent::run(ask).await.map_err(|error| {
         cannot_run(error.to_string()).with_hint(
             "it is meant for the user of a desktop: systemctl --user start zzdot-client-agent",
