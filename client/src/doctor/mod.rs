@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 use zzdot_zonegen::clock::UnixTime;
 
+use crate::tally::REASONS;
+
 pub use area::{Area, area_of};
 
 /// A clock so far behind the build of this program is not believed to be right.
@@ -436,8 +438,18 @@ fn question(facts: &Facts) -> Option<Finding> {
         Asked::Answered { rcode, errors } => {
             let reason = errors.first().map_or("", String::as_str);
             let name = reason.split(':').next().unwrap_or_default();
-            let says = format!("a question was answered with {rcode} {reason}");
-            Finding::new(area_of(name), Verdict::Bad, says.trim_end())
+            if REASONS.contains(&name) {
+                let says = format!("a question was answered with {rcode}: {reason}");
+                return Some(Finding::new(area_of(name), Verdict::Bad, says));
+            }
+            // Not a reason of this program: it comes from the other side, which was reached.
+            let says = format!("the resolver answered a question with {rcode}: {reason}");
+            Finding::new(
+                Area::Routing,
+                Verdict::Bad,
+                says.trim_end_matches([':', ' ']),
+            )
+            .with_cure("look behind the resolver: `zzdot status` there tells of its upstreams")
         }
     })
 }

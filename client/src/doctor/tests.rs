@@ -170,6 +170,8 @@ fn a_question_that_fails_is_blamed_on_what_its_error_names() {
         ),
         ("no-answer: it does not answer", Area::Routing),
         ("signature-expired: a week ago", Area::Clock),
+        ("no upstream could be reached", Area::Routing),
+        ("", Area::Routing),
     ] {
         facts.question = Some(Asked::Answered {
             rcode: "SERVFAIL".to_owned(),

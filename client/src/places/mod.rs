@@ -230,8 +230,8 @@ impl Places {
             (None, None) => return Err(PlacesError::NoStore),
         };
         tracing::info!(
-            server = %stop.server, place = %stop.surroundings.place, link = stop.link,
-            differs = ?stop.surroundings.doubt, "{}", stop.taken.name()
+            server = %stop.server, link = stop.link, recognised = stop.taken.name(),
+            differs = stop.surroundings.doubt.as_ref().map(tracing::field::debug), "somebody to ask"
         );
         let upstream = Upstream::discovered(
             stop.surroundings.clone(),
