@@ -93,7 +93,7 @@ fuzz_target!(|history: Vec<Event>| {
             Event::Upgraded { other, stored } => {
                 let verdict = Verdict::Upgraded(Box::new(FOUND[usize::from(other)].clone()));
                 let lesson = session.end_walk(time, verdict, Acquaintance::default());
-                if let Lesson::Remember(identity) = lesson {
+                if let Lesson::Remember(identity, _) = lesson {
                     let outcome = if stored { Ok(()) } else { Err("disk full".to_owned()) };
                     session.learn(time, clock, *identity, outcome);
                     learned = true;
