@@ -123,6 +123,23 @@ pub fn dnsmasq(
     upstream: SocketAddr,
     extra: &[&str],
 ) -> Result<Process, InternetError> {
+    let server = format!("--server={}#{}", upstream.ip(), upstream.port());
+    let extra: Vec<&str> = [server.as_str()]
+        .into_iter()
+        .chain(extra.iter().copied())
+        .collect();
+    dnsmasq_alone(host, listen, &extra)
+}
+
+/// The same without an upstream: it answers what `extra` says, by itself.
+///
+/// # Errors
+/// As [`dnsmasq`].
+pub fn dnsmasq_alone(
+    host: &Host,
+    listen: &[SocketAddr],
+    extra: &[&str],
+) -> Result<Process, InternetError> {
     let mut command = host.command("dnsmasq")?;
     command.args([
         "--keep-in-foreground",
@@ -135,7 +152,6 @@ pub fn dnsmasq(
         "--pid-file=",
         "--log-facility=-",
     ]);
-    command.arg(format!("--server={}#{}", upstream.ip(), upstream.port()));
     for address in listen {
         command
             .arg(format!("--listen-address={}", address.ip()))

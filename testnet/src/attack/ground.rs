@@ -26,7 +26,7 @@ use super::{
     victim::{Kind, Told as Answered, Victim},
 };
 use crate::{
-    ask::{Question, ask_once, wait_until_answering},
+    ask::{Question, ask_once},
     attacker::{
         Attacker, Manner,
         answers::{self, Recording},
@@ -35,7 +35,7 @@ use crate::{
     lab::Lab,
     process::Process,
     products::Appliance,
-    servers::READY,
+    servers,
     story::{Failure, Told},
 };
 
@@ -83,27 +83,11 @@ impl Ground {
             resolvers: 0,
         };
         let behind: SocketAddr = ([127, 0, 0, 1], 5353).into();
-        let mut command = ground.resolver.command("dnsmasq")?;
-        command.args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            "--user=root",
-            "--group=",
-            "--pid-file=",
-            "--log-facility=-",
-            "--cache-size=0",
-            "--listen-address=127.0.0.1",
-            "--port=5353",
-        ]);
-        command.arg(format!("--address=/#/{TRUTH}"));
-        for (name, address) in INSIDE {
-            command.arg(format!("--address=/{name}/{address}"));
-        }
-        let dnsmasq = ground.resolver.start("dnsmasq", command)?;
-        wait_until_answering(&ground.resolver, behind, READY, || Ok::<_, Failure>(()))?;
+        let names = INSIDE.map(|(name, address)| format!("--address=/{name}/{address}"));
+        let truth = format!("--address=/#/{TRUTH}");
+        let mut says = vec!["--cache-size=0", &truth];
+        says.extend(names.iter().map(String::as_str));
+        let dnsmasq = servers::dnsmasq_alone(&ground.resolver, &[behind], &says)?;
         ground.running.insert("dnsmasq", dnsmasq);
         ground.start_resolver()?;
         Ok(ground)
