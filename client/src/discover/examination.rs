@@ -334,8 +334,11 @@ impl Examination {
             self.server_type,
             self.anchor_version,
             self.name_version,
+            &self.name_anchors,
         );
-        let (Some(tlsa), Some(server_type), Some(anchor_zone), Some(name_zone)) = complete else {
+        let (Some(tlsa), Some(server_type), Some(anchor_zone), Some(name_zone), Some(name_anchors)) =
+            complete
+        else {
             return Ok(None);
         };
         if self.ipv4_addresses.is_none() || self.ipv6_addresses.is_none() {
@@ -350,6 +353,7 @@ impl Examination {
             server: self.search.configured(),
             anchor: self.met.anchor.clone(),
             keys: self.met.shown.clone(),
+            name_keys: name_anchors.iter().map(ZoneKey::to_dnskey).collect(),
             tlsa: tlsa.clone(),
             endpoint: found?,
             addresses: self.addresses(),

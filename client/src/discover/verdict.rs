@@ -55,6 +55,9 @@ pub struct Discovered {
     /// The key-signing keys shown, and which of them signed: what moves the anchor.
     #[serde(skip)]
     pub keys: KeySet,
+    /// The key-signing keys of the zone of its name, out of the KEY records: what a forwarder that asks it vouches for.
+    #[serde(skip)]
+    pub name_keys: Vec<DNSKEY>,
     /// The TLSA records of the port of `endpoint`, only usable ones.
     pub tlsa: Vec<Tlsa>,
     /// Where the TLS peer that `tlsa` names was met.

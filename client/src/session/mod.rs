@@ -345,6 +345,18 @@ impl Session {
         strict && !self.walking && now >= self.refresh_at
     }
 
+    /// Somebody wants to know how things stand now. Whoever is known stays known; what was found about a server that is
+    /// not upgraded counts no longer.
+    pub fn expect_news(&mut self, now: Instant) {
+        match &self.state {
+            State::Strict { .. } => self.refresh_at = now,
+            _ => {
+                self.state = State::Unknown;
+                self.judged = None;
+            }
+        }
+    }
+
     /// Starts a walk, unless one is under way: whom it shall expect.
     pub fn begin_walk(&mut self) -> Option<Option<KnownIdentity>> {
         if self.walking {

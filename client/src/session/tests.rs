@@ -41,6 +41,7 @@ fn discovered(key: u8) -> Discovered {
             signers: vec![key],
             ..KeySet::default()
         },
+        name_keys: Vec::new(),
         tlsa: vec![format!("3 1 1 {}", "ab".repeat(32)).parse().unwrap()],
         endpoint: endpoint(),
         addresses: Vec::new(),

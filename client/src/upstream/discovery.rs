@@ -11,8 +11,9 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::legacy::Legacy;
 use super::portal::Gate;
+use super::standing::Standing;
 use super::{Kind, Upstream, now};
-use crate::discover::Tlsa;
+use crate::discover::{Discovered, Tlsa};
 use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Observed, PeerProof};
 use crate::place::Surroundings;
 use crate::session::{Route, Session};
@@ -37,6 +38,8 @@ pub(super) struct Discovery {
     pub(super) legacy: Legacy,
     /// Whether a page wants people to log in first.
     pub(super) gate: Gate,
+    /// How things stand, for whoever wants to be told of changes.
+    pub(super) standing: watch::Sender<Standing>,
 }
 
 pub(super) struct Inner {
@@ -44,6 +47,8 @@ pub(super) struct Inner {
     pub(super) session: Session,
     /// The pool for the identity of the session, and what it was made for.
     pub(super) pool: Option<(PoolKey, Arc<DotPool>)>,
+    /// What was validated last about the identity of the session, by a walk of this process.
+    pub(super) found: Option<Box<Discovered>>,
 }
 
 pub(super) type PoolKey = (SocketAddr, ResolverName, Vec<Tlsa>);
@@ -103,6 +108,7 @@ impl Discovery {
     pub(super) fn abandon_walk(&self, error: &DotError) {
         tracing::debug!(%error, "no walk without TLS");
         self.lock().session.abandon_walk(now(), error);
+        self.tell_standing();
         self.walks.send_modify(|walks| *walks += 1);
     }
 
@@ -197,6 +203,8 @@ pub(super) async fn keep(upstream: Weak<Upstream>, mut memory: Changes) {
         if discovery.unconfirmed.load(Ordering::Relaxed) && proven() {
             discovery.confirm().await;
         }
+        // What changed without a walk or a climb: a connection that failed, for example.
+        discovery.tell_standing();
         (first, told) = (false, false);
         drop(upstream);
         tokio::select! {

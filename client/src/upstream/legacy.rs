@@ -11,11 +11,12 @@ use tokio::time::timeout_at;
 
 use super::climb::{Reached, climb};
 use super::discovery::{self, Discovery};
+use super::standing::Cost;
 use super::{Kind, Upstream, now};
 use crate::config::LegacyPolicy;
 use crate::discover::{LegacyReason, Refusal};
 use crate::dot::{DotError, DotPool, without_hop_options};
-use crate::exchange::{ExchangeError, ExchangeLimits, udp_then_tcp};
+use crate::exchange::{ExchangeError, udp_then_tcp};
 use crate::ladder::{Climbed, Ladder, Rung, Step};
 use crate::session::{Failure, State};
 use crate::tally::TALLY;
@@ -101,7 +102,14 @@ impl Legacy {
         inner.reached.as_ref().map(|found| Arc::clone(&found.pool))
     }
 
-    fn end_climb(&self, server: SocketAddr, climbed: Climbed, reached: Option<Reached>) {
+    /// `tell` is called before the questions that wait go on.
+    fn end_climb(
+        &self,
+        server: SocketAddr,
+        climbed: Climbed,
+        reached: Option<Reached>,
+        tell: impl FnOnce(),
+    ) {
         let rung = climbed.reached;
         let mut inner = self.lock();
         inner.ladder.end_climb(now(), climbed);
@@ -115,7 +123,18 @@ impl Legacy {
             Some(rung) => tracing::info!(%server, rung = rung.name(), "questions are {rung}"),
             None => tracing::warn!(%server, "no rung that the configuration allows"),
         }
+        tell();
         self.climbs.send_modify(|climbs| *climbs += 1);
+    }
+
+    /// The rung that questions go on, and the name of the resolver that the server designates there.
+    pub(super) fn standing(&self) -> (Option<Rung>, Option<String>) {
+        let inner = self.lock();
+        let target = inner
+            .reached
+            .as_ref()
+            .and_then(|reached| reached.target.clone());
+        (inner.ladder.rung(), target)
     }
 
     fn count(&self, rung: Rung) {
@@ -145,6 +164,7 @@ impl Upstream {
         discovery: &Discovery,
         query: &[u8],
         deadline: Instant,
+        cost: &Cost,
     ) -> Result<Vec<u8>, Failure> {
         let legacy = &discovery.legacy;
         let mut climbs_left = CLIMBS_PER_QUESTION;
@@ -161,7 +181,9 @@ impl Upstream {
             match (step, legacy.pool()) {
                 (Step::Fail, _) => return Err(discovery.no_rung_left(&discovery.lock())),
                 (Step::Ask(Rung::Cleartext), _) => {
-                    return self.pass_on_in_clear(discovery, query, deadline).await;
+                    return self
+                        .pass_on_in_clear(discovery, query, deadline, cost)
+                        .await;
                 }
                 (Step::Ask(rung), Some(pool)) => {
                     match pool.ask(query, deadline).await {
@@ -198,7 +220,9 @@ impl Upstream {
         self.spawn(async move {
             let (climbed, reached) = climb(server, floor).await;
             if let Kind::Discovered(discovery) = &upstream.kind {
-                discovery.legacy.end_climb(server, climbed, reached);
+                discovery
+                    .legacy
+                    .end_climb(server, climbed, reached, || discovery.tell_standing());
             }
         });
     }
@@ -208,6 +232,7 @@ impl Upstream {
         discovery: &Discovery,
         query: &[u8],
         deadline: Instant,
+        cost: &Cost,
     ) -> Result<Vec<u8>, Failure> {
         let unfit = |error: WireError| Failure::NoAnswer(error.to_string());
         let query = without_hop_options(query).map_err(unfit)?;
@@ -219,8 +244,12 @@ impl Upstream {
         };
         self.cleartext.fetch_add(1, Ordering::Relaxed);
         TALLY.count(Rung::Cleartext, 1);
-        let limits = ExchangeLimits::default();
-        let answer = match udp_then_tcp(discovery.server(), &query, &limits, deadline).await {
+        let asked = udp_then_tcp(discovery.server(), &query, &cost.limits, deadline).await;
+        cost.spend(match &asked {
+            Ok(reply) => reply.tally,
+            Err(error) => error.tally(),
+        });
+        let answer = match asked {
             Ok(reply) => reply.message,
             // Old boxes without TCP: the asker sees for himself that something is missing.
             Err(ExchangeError::TcpFailed {

@@ -54,12 +54,13 @@ impl Discovery {
         let Walked { verdict, met } = walked;
         let server = self.server();
         tell(server, &verdict);
-        let judged = match &verdict {
-            Verdict::Upgraded(found) => {
-                Some((found.endpoint, found.name.clone(), found.tlsa.clone()))
-            }
+        let found = match &verdict {
+            Verdict::Upgraded(found) => Some(found.clone()),
             _ => None,
         };
+        let judged = found
+            .as_ref()
+            .map(|found| (found.endpoint, found.name.clone(), found.tlsa.clone()));
         let upgraded = {
             let _turn = self.store.turn().await;
             let acquaintance = match &verdict {
@@ -78,11 +79,15 @@ impl Discovery {
                 session.end_walk(now(), verdict, acquaintance)
             };
             let upgraded = self.heed(lesson).await;
+            if upgraded {
+                self.lock().keep_found(found);
+            }
             if let (Some(judged), Some(met)) = (judged, met) {
                 self.continue_on(&judged, met);
             }
             upgraded
         };
+        self.tell_standing();
         self.walks.send_modify(|walks| *walks += 1);
         if upgraded && let Some(pool) = self.pool() {
             // For the first question to come; how it went is told when somebody asks.
@@ -235,8 +240,11 @@ impl Discovery {
         if inner.session.identity().is_some_and(is_ours) {
             inner.session.forget();
             inner.pool = None;
+            inner.found = None;
             self.legacy.start_over();
         }
+        drop(inner);
+        self.tell_standing();
         Ok(known)
     }
 
@@ -255,6 +263,7 @@ impl Discovery {
         inner.session.rebind(expected);
         if inner.session.identity().map(|it| &it.name) != before.as_ref() {
             inner.pool = None;
+            inner.found = None;
             self.legacy.start_over();
         }
     }

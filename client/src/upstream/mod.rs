@@ -7,6 +7,7 @@ mod legacy;
 mod memory;
 mod portal;
 mod proof;
+mod standing;
 mod status;
 mod walk;
 
@@ -37,9 +38,11 @@ use crate::wire::{self, View};
 use discovery::{Allowed, CONNECT_AHEAD, Discovery, Inner, keep};
 use kept::{Kept, terms};
 use legacy::Legacy;
+use standing::Cost;
 use walk::wait_for_walk;
 
 pub use proof::{Proven, Unproven};
+pub use standing::{Asked, Standing};
 pub use status::{describe, describe_all};
 
 const SERVFAIL: u16 = 2;
@@ -107,12 +110,15 @@ impl Upstream {
                 surroundings,
                 session,
                 pool: None,
+                found: None,
             }),
             walks: watch::Sender::new(0),
+            standing: watch::Sender::new(Standing::Unknown),
             legacy: Legacy::new(policy.legacy),
             gate: portal::Gate::default(),
         }));
         let upstream = Arc::new(Self::new(kind, limits, cache_bytes));
+        upstream.tell_standing();
         tokio::spawn(keep(Arc::downgrade(&upstream), changes));
         upstream
     }
@@ -275,7 +281,7 @@ impl Upstream {
         deadline: Instant,
         begun: Option<Pursuit>,
     ) -> Result<Vec<u8>, Failure> {
-        match self.resolve(query, deadline, begun).await {
+        match self.resolve(query, deadline, begun, &Cost::default()).await {
             Err(failure) => self.past_failure(query, deadline, failure).await,
             answer => answer,
         }
@@ -287,6 +293,7 @@ impl Upstream {
         query: &[u8],
         deadline: Instant,
         mut begun: Option<Pursuit>,
+        cost: &Cost,
     ) -> Result<Vec<u8>, Failure> {
         let discovery = match &self.kind {
             Kind::Discovered(discovery) => discovery,
@@ -322,7 +329,9 @@ impl Upstream {
                 // The store has the last word: nothing leaves in cleartext to a server that any
                 // session ever met.
                 Route::Legacy if discovery.is_bound().await => continue,
-                Route::Legacy => return self.pass_on(discovery, query, deadline).await,
+                Route::Legacy => {
+                    return self.pass_on(discovery, query, deadline, cost).await;
+                }
                 Route::Encrypted => {
                     let answer = match (begun.take(), discovery.pool()) {
                         (Some(pursuit), _) => pursuit.answer(query, deadline).await,

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::discovery::{Allowed, Discovery};
+use super::standing::Cost;
 use super::{Kind, Upstream, now};
 use crate::discover::Refusal;
 use crate::exchange::{ExchangeLimits, udp_then_tcp};
@@ -136,7 +137,10 @@ impl Upstream {
             (passes, portal.address().map(str::to_owned))
         })?;
         if passes {
-            return Some(self.pass_on_in_clear(discovery, query, deadline).await);
+            return Some(
+                self.pass_on_in_clear(discovery, query, deadline, &Cost::default())
+                    .await,
+            );
         }
         Some(Err(Failure::Refused(Refusal::CaptivePortal { portal })))
     }
@@ -157,7 +161,9 @@ impl Upstream {
         if passes != Some(true) || !discovery.is_new() || discovery.is_bound().await {
             return Err(failure);
         }
-        let answer = self.pass_on_in_clear(discovery, query, deadline).await;
+        let answer = self
+            .pass_on_in_clear(discovery, query, deadline, &Cost::default())
+            .await;
         answer.map_err(|_| failure)
     }
 }
