@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::{Manner, Resolver};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
+use zzdot_client::comparison::phrase_of;
 use zzdot_client::config::FirstUse;
 use zzdot_client::control::{Rejection, Request};
 use zzdot_client::network::{Fingerprint, SignalKind, Signals};
@@ -322,9 +323,12 @@ fn where_the_network_is_in_doubt_whom_is_expected_is_asked_and_nothing_is_learne
     let differs = vec![SignalKind::GatewayMacV4];
     assert_eq!(pending.why, WhyPending::Changed { differs });
     assert_eq!(client.store.network(HOME).unwrap(), before);
-    client.store.approve(&known.name, None).unwrap();
-    let gateways = &client.store.network(HOME).unwrap().signals.0[&SignalKind::GatewayMacV4];
-    assert_eq!(gateways.len(), 2, "the one of before and the one of now");
+    // To learn it by what was seen a while ago would take whoever is there now along.
+    for verification in [None, by_phrase()] {
+        let error = client.store.approve(&known.name, verification).unwrap_err();
+        assert!(error.to_string().contains("prove itself"), "{error}");
+    }
+    assert_eq!(client.store.network(HOME).unwrap(), before);
     client.assert_answered(&upstream);
 }
 
@@ -439,15 +443,22 @@ impl<'a> InDoubt<'a> {
     }
 
     fn order(&self, command: &str) -> Result<Value, Rejection> {
-        let request = Request::new(command);
-        self.client.runtime.block_on(carry_out(self, &request))
+        self.say(&Request::new(command))
+    }
+
+    fn say(&self, request: &Request) -> Result<Value, Rejection> {
+        self.client.runtime.block_on(carry_out(self, request))
     }
 
     /// An order that is declined for this reason; nothing changes by it.
     fn assert_declined(&self, command: &str, reason: &str) {
-        let memory = |store: &Store| (store.networks(), store.separated());
+        self.assert_request_declined(&Request::new(command), reason);
+    }
+
+    fn assert_request_declined(&self, request: &Request, reason: &str) {
+        let memory = |store: &Store| (store.networks(), store.separated(), store.pending());
         let before = memory(&self.client.store);
-        let rejection = self.order(command).unwrap_err();
+        let rejection = self.say(request).unwrap_err();
         assert_eq!(rejection.reason.as_deref(), Some(reason), "{rejection}");
         assert_eq!(memory(&self.client.store), before, "{rejection}");
     }
@@ -510,6 +521,59 @@ fn nothing_is_learned_of_a_network_where_another_than_the_one_expected_answers()
     here.assert_declined("accept-network", "not-proven");
     twin.break_tls();
     here.assert_declined("accept-network", "not-proven");
+}
+
+#[test]
+fn whoever_waits_for_a_changed_network_is_accepted_by_name_only_with_a_fresh_proof() {
+    let client = Client::new();
+    let resolver = Resolver::start(Manner::Upgraded);
+    let known = client.meet_at_home(&resolver);
+    let upstream = client.enter(doubtful(), resolver.address, FirstUse::Auto);
+    client.assert_answered(&upstream);
+    client.wait_for_pending(&known.name);
+    let at_home = client.store.network(HOME).unwrap();
+    let approve = Request::new("approve").with("name", known.name.to_string());
+    let mut here = InDoubt::new(&client, &upstream);
+    // It answered a while ago; now it is behind another link, or the link shows something else.
+    here.suspect.link = "wlan0".to_owned();
+    here.assert_request_declined(&approve, "not-proven");
+    here.suspect.link = "lo".to_owned();
+    let shown = here.suspect.surroundings.clone();
+    let moved = Fingerprint::from_bytes([77; 16]);
+    here.suspect
+        .surroundings
+        .signals
+        .insert(SignalKind::GatewayMacV4, moved);
+    here.assert_request_declined(&approve, "not-proven");
+    here.suspect.surroundings = shown;
+    // The phrase is the resolver's. It says nothing about the network.
+    let phrase = phrase_of(&client.store.identity(&known.name).unwrap()).unwrap();
+    let compared = Request::new("approve").with("phrase", phrase.to_string());
+    let told = here.say(&compared).unwrap();
+    assert_eq!(told["outcome"], "verified");
+    assert_eq!(client.store.network(HOME).unwrap(), at_home);
+    assert_eq!(client.store.pending().len(), 1, "the network still waits");
+    let met = resolver.handshakes();
+    let told = here.say(&approve).unwrap();
+    assert!(resolver.handshakes() > met, "proven now, not some time ago");
+    assert_eq!(told["outcome"], "accepted");
+    assert_eq!(told["trust"], "verified");
+    assert_eq!(told["learned"], serde_json::json!(["gateway-mac-v4"]));
+    assert_eq!(client.store.pending(), []);
+    client.assert_answered(&upstream);
+}
+
+#[test]
+fn whoever_waits_for_a_changed_network_is_not_accepted_once_it_is_gone() {
+    let client = Client::new();
+    let resolver = Resolver::start(Manner::Upgraded);
+    let known = client.meet_at_home(&resolver);
+    let upstream = client.enter(doubtful(), resolver.address, FirstUse::Auto);
+    client.assert_answered(&upstream);
+    client.wait_for_pending(&known.name);
+    resolver.break_tls();
+    let approve = Request::new("approve").with("name", known.name.to_string());
+    InDoubt::new(&client, &upstream).assert_request_declined(&approve, "not-proven");
 }
 
 #[test]

@@ -6,11 +6,11 @@ use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::phrase::Phrase;
 use zzdot_zonegen::uri::VerificationUri;
 
-use super::{Household, change, named, store};
+use super::{Household, change, named, rejection, store, suspect};
 use crate::comparison::{Mismatch, compare_code, find_by_phrase, phrase_of};
 use crate::control::{Rejection, Request};
-use crate::place::NetworkId;
-use crate::store::{DecisionError, Store};
+use crate::place::{NetworkId, Place};
+use crate::store::{DecisionError, Pending, Store, WhyPending};
 use crate::trust::{AnchorDs, Enrolled, KnownIdentity, Verification, VerifiedBy};
 
 /// Longest name of a network, in octets.
@@ -46,6 +46,7 @@ pub(super) async fn verify(
 }
 
 /// Somebody compared a phrase with the one on the resolver's own screen, or accepts without one who may be accepted so.
+/// A phrase is about the resolver, and says nothing about a network that has changed.
 pub(super) async fn approve(
     household: &impl Household,
     request: &Request,
@@ -58,7 +59,14 @@ pub(super) async fn approve(
         let name = named_one.ok_or_else(|| {
             Rejection::new("which resolver? neither `name` nor `phrase` is there")
         })?;
-        return accept_unverified(household, name).await;
+        return match store(household)?.pending_of(&name) {
+            Some(Pending {
+                why: WhyPending::Changed { .. },
+                surroundings,
+                ..
+            }) => accept_changed(household, &name, surroundings.place).await,
+            _ => accept_unverified(household, name).await,
+        };
     };
     let typed: Phrase = typed
         .parse()
@@ -152,17 +160,19 @@ async fn vouch(
         by,
         at: UnixTime::now(),
     };
-    let waited = change(household, move |store| {
-        let waits = store.pending_of(&who).is_some();
+    let accepted = change(household, move |store| {
+        let waiting = store.pending_of(&who);
+        let changed = |pending: &Pending| matches!(pending.why, WhyPending::Changed { .. });
+        let waits = waiting.is_some_and(|pending| !changed(&pending));
         match waits {
             true => store.approve_if(&who, Some(verification), is_meant),
-            false => store.verify(&who, verification),
+            false => store.verify_if(&who, verification, is_meant),
         }
         .map(|_| waits)
     })
     .await?;
     tracing::info!(%name, %by, "a person verified a resolver");
-    let outcome = if waited { "accepted" } else { "verified" };
+    let outcome = if accepted { "accepted" } else { "verified" };
     Ok(json!({ "name": name, "outcome": outcome, "by": by }))
 }
 
@@ -179,6 +189,24 @@ async fn accept_unverified(
     )
     .await?;
     Ok(json!({ "name": name, "outcome": "accepted", "trust": accepted.state }))
+}
+
+/// Accepts a network that has changed, by the name of whom is expected there: what `accept-network` does, with the same
+/// proof. What was seen when it began to wait may be an hour old, and the twin's.
+async fn accept_changed(
+    household: &impl Household,
+    name: &ResolverName,
+    place: Place,
+) -> Result<Value, Rejection> {
+    let Place::Network(network) = place else {
+        return Err(rejection(&DecisionError::NotProven { name: name.clone() }));
+    };
+    let mut told = suspect::accept_of(household, Some(network)).await?;
+    let known = store(household)?.identity(name);
+    told["name"] = json!(name);
+    told["outcome"] = "accepted".into();
+    told["trust"] = json!(known.map(|known| known.state));
+    Ok(told)
 }
 
 fn enrolment(uri: &VerificationUri) -> Enrolled {

@@ -165,6 +165,12 @@ fn rejection(error: &DecisionError) -> Rejection {
                  `zzdot-client approve --phrase` or `zzdot-client verify`; nothing shorter will do",
             ),
         ),
+        DecisionError::NotProven { .. } => (
+            Some("not-proven"),
+            Some(
+                "`zzdot-client networks accept`, in that network and with the daemon running, has it prove itself",
+            ),
+        ),
         DecisionError::Revoked { .. } => (Some("identity-revoked"), None),
         DecisionError::OtherKey { .. } => (
             Some("other-key"),

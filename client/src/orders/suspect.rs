@@ -16,7 +16,7 @@ pub(super) async fn separate(
     household: &impl Household,
     request: &Request,
 ) -> Result<Value, Rejection> {
-    let suspect = the_one_meant(household, request)?;
+    let suspect = the_one_meant(household, network_named(request)?)?;
     let (link, from) = (&suspect.link, suspect.network);
     if suspect.turned {
         return Err(declined(
@@ -57,7 +57,15 @@ pub(super) async fn accept(
     household: &impl Household,
     request: &Request,
 ) -> Result<Value, Rejection> {
-    let suspect = the_one_meant(household, request)?;
+    accept_of(household, network_named(request)?).await
+}
+
+/// The same for the network `named`, or the only one that is suspect.
+pub(super) async fn accept_of(
+    household: &impl Household,
+    named: Option<NetworkId>,
+) -> Result<Value, Rejection> {
+    let suspect = the_one_meant(household, named)?;
     let (link, network) = (suspect.link.clone(), suspect.network);
     recognisable(&suspect)?;
     let proven = suspect.prove().await.map_err(|error| {
@@ -79,12 +87,18 @@ pub(super) async fn accept(
     Ok(json!({ "network": network, "link": link, "proven": name, "learned": learned }))
 }
 
+fn network_named(request: &Request) -> Result<Option<NetworkId>, Rejection> {
+    match request.text("network") {
+        Some(_) => decide::network(request).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The network that looks like the one named, or the only one that is suspect.
-fn the_one_meant(household: &impl Household, request: &Request) -> Result<Suspect, Rejection> {
-    let named = match request.text("network") {
-        Some(_) => Some(decide::network(request)?),
-        None => None,
-    };
+fn the_one_meant(
+    household: &impl Household,
+    named: Option<NetworkId>,
+) -> Result<Suspect, Rejection> {
     let mut suspects = household.suspects();
     suspects.retain(|suspect| named.is_none_or(|named| suspect.network == named));
     match (suspects.pop(), suspects.len(), named) {

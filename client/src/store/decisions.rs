@@ -42,6 +42,13 @@ pub enum DecisionError {
         /// The one that is expected.
         expected: Box<ResolverName>,
     },
+    /// It is the one expected in a network that has changed: that is accepted by [`Store::accept`], after it proved itself
+    /// there once more.
+    #[error("{name} is expected in a network that has changed: it has to prove itself there first")]
+    NotProven {
+        /// The one that is expected.
+        name: ResolverName,
+    },
     /// It was revoked, which is for ever.
     #[error("{name} was revoked, and is never used again")]
     Revoked {
@@ -190,11 +197,27 @@ impl Store {
         name: &ResolverName,
         verification: Verification,
     ) -> Result<KnownIdentity, DecisionError> {
+        self.verify_if(name, verification, |_| true)
+    }
+
+    /// The same if it is still whoever `is_meant`.
+    ///
+    /// # Errors
+    /// Those, and [`DecisionError::OtherKey`]. Nothing changed.
+    pub fn verify_if(
+        &self,
+        name: &ResolverName,
+        verification: Verification,
+        is_meant: impl FnOnce(&KnownIdentity) -> bool,
+    ) -> Result<KnownIdentity, DecisionError> {
         self.decide(|content| {
             let known = content.identities.get_mut(name);
             let known = known.ok_or_else(|| DecisionError::Unknown { name: name.clone() })?;
             if known.state == TrustState::Revoked {
                 return Err(DecisionError::Revoked { name: name.clone() });
+            }
+            if !is_meant(known) {
+                return Err(DecisionError::OtherKey { name: name.clone() });
             }
             *known = known.clone().verified(verification);
             Ok(known.clone())
@@ -202,11 +225,12 @@ impl Store {
     }
 
     /// A person decides for a resolver that waits: from now on it is expected where it was met. Where another one is
-    /// expected there, that takes a verification; there is no way around it.
+    /// expected there, that takes a verification; there is no way around it. Where it is expected already and the network
+    /// has changed, neither will do: see [`Store::accept`].
     ///
     /// # Errors
-    /// [`DecisionError::Unknown`] when it does not wait, [`DecisionError::NotVerified`], [`DecisionError::Revoked`], or
-    /// the store's. Nothing changed.
+    /// [`DecisionError::Unknown`] when it does not wait, [`DecisionError::NotVerified`], [`DecisionError::NotProven`],
+    /// [`DecisionError::Revoked`], or the store's. Nothing changed.
     pub fn approve(
         &self,
         name: &ResolverName,
@@ -234,9 +258,13 @@ impl Store {
             if held.is_some_and(|held| held.state == TrustState::Revoked) {
                 return Err(DecisionError::Revoked { name });
             }
-            if let (WhyPending::Mismatch { expected }, None) = (&pending.why, verification) {
-                let expected = Box::new(expected.clone());
-                return Err(DecisionError::NotVerified { name, expected });
+            match (&pending.why, verification) {
+                (WhyPending::Mismatch { expected }, None) => {
+                    let expected = Box::new(expected.clone());
+                    return Err(DecisionError::NotVerified { name, expected });
+                }
+                (WhyPending::Changed { .. }, _) => return Err(DecisionError::NotProven { name }),
+                _ => {}
             }
             // What is remembered may be newer than what waits.
             let mut identity = match held {
