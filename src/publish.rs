@@ -257,6 +257,7 @@ mod tests {
             server_type: ServerType::Forwarder,
             addresses: vec!["192.0.2.1".parse().unwrap()],
             dot_port: 853,
+            upstreams: Vec::new(),
         }
     }
 

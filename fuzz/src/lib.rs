@@ -50,6 +50,7 @@ impl Appliance {
             server_type: ServerType::Forwarder,
             addresses: vec![ADDRESS],
             dot_port: 853,
+            upstreams: Vec::new(),
         };
         let stamp = Stamp::next(None, now()).expect("a clock that is right");
         let zones = publish(&identity, &publication, &stamp).expect("zones");

@@ -174,6 +174,7 @@ impl Config {
             server_type: self.server_type,
             addresses: self.published.clone(),
             dot_port: self.dot.first().map_or(853, SocketAddr::port),
+            upstreams: Vec::new(),
         }
     }
 

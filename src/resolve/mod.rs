@@ -12,11 +12,13 @@ mod forward;
 mod inflight;
 mod local;
 mod loops;
+mod passage;
 mod recursive;
 
 pub use build::{BuildError, build};
 pub use forward::Forward;
 pub use local::Local;
+pub use passage::{Passage, Through};
 pub use recursive::{Recursive, RecursiveError, RecursiveOptions, RootsError};
 
 /// The longest that a question may take before it is answered SERVFAIL.
@@ -42,6 +44,11 @@ pub trait Source: Send + Sync {
 
     /// What `zzdot status` says about this source.
     fn describe(&self) -> serde_json::Value;
+
+    /// The way to ask one given upstream, where this source has any that are published.
+    fn passage(&self) -> Option<&dyn Passage> {
+        None
+    }
 }
 
 /// Why a question got no answer.

@@ -81,6 +81,7 @@ fn check_zones(identity: &Identity, context: &str) {
         server_type: ServerType::Forwarder,
         addresses: vec!["192.0.2.1".parse().unwrap()],
         dot_port: 853,
+        upstreams: Vec::new(),
     };
     let published = publish(identity, &publication, &stamp).unwrap();
     let anchor = identity.trust_anchor();

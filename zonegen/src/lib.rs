@@ -27,10 +27,13 @@ pub mod signed_zone;
 pub mod succession;
 pub mod summary;
 pub mod trust_anchor;
+pub mod upstream;
 pub mod uri;
 pub mod verify;
 pub mod zone;
 
+mod claims;
+mod dname;
 mod keyring;
 mod pem;
 mod wire;

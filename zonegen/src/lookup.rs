@@ -1,20 +1,33 @@
 //! Answers out of a signed zone, with the proof of what is not there (RFC 4035 §3.1).
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::rdata::CNAME;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use crate::dname::{TooLong, substitute, target};
 use crate::signed_zone::{RrSet, SignedZone};
 
 /// An authoritative answer. Signatures and proofs are always in it: the caller takes them out when
 /// the asker did not set DO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// `NoError` or `NXDomain`.
+    /// `NoError`, `NXDomain`, or `YXDomain` where a name that a DNAME makes is too long.
     pub rcode: ResponseCode,
     /// The answer section.
     pub answers: Vec<Record>,
     /// The authority section: SOA and NSEC of a negative answer.
     pub authorities: Vec<Record>,
+    /// Where a DNAME led, of which the answer section holds the record and the CNAME made from it.
+    pub redirected: Option<Redirection>,
+}
+
+/// What became of a name below a DNAME (RFC 6672 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirection {
+    /// The owner of the DNAME.
+    pub owner: Name,
+    /// The name to ask for instead.
+    pub target: Name,
 }
 
 impl SignedZone {
@@ -24,6 +37,9 @@ impl SignedZone {
         name.set_fqdn(true);
         if !self.origin().zone_of(&name) {
             return None;
+        }
+        if let Some(answer) = self.redirect(&name) {
+            return Some(answer);
         }
         let Some(node) = self.nodes().get(&name) else {
             return Some(if self.is_empty_non_terminal(&name) {
@@ -64,7 +80,42 @@ impl SignedZone {
                 rcode: ResponseCode::NoError,
                 answers,
                 authorities: Vec::new(),
+                redirected: None,
             }
+        })
+    }
+
+    /// The answer to a name below a DNAME: the record, and the CNAME made from it (RFC 6672 §3.2). What the
+    /// CNAME leads to is not looked for.
+    fn redirect(&self, name: &Name) -> Option<Answer> {
+        let mut owner = name.base_name();
+        let rrset = loop {
+            if !self.origin().zone_of(&owner) {
+                return None;
+            }
+            match self.rrset(&owner, RecordType::DNAME) {
+                Some(rrset) => break rrset,
+                None => owner = owner.base_name(),
+            }
+        };
+        let record = rrset.records.first()?;
+        let mut answers = Vec::new();
+        push(&mut answers, rrset);
+        let (rcode, redirected) = match substitute(name, &owner, &target(&record.data)?) {
+            Ok(target) => {
+                // §3.1: not signed, and it lives as long as the DNAME.
+                let cname = RData::CNAME(CNAME(target.clone()));
+                answers.push(Record::from_rdata(name.clone(), record.ttl, cname));
+                (ResponseCode::NoError, Some(Redirection { owner, target }))
+            }
+            // §2.2.
+            Err(TooLong) => (ResponseCode::YXDomain, None),
+        };
+        Some(Answer {
+            rcode,
+            answers,
+            authorities: Vec::new(),
+            redirected,
         })
     }
 
@@ -107,6 +158,7 @@ impl SignedZone {
             rcode,
             answers: Vec::new(),
             authorities,
+            redirected: None,
         }
     }
 
@@ -114,9 +166,7 @@ impl SignedZone {
     fn follow(&self, start: &RrSet, qtype: RecordType, answers: &mut Vec<Record>) {
         let mut visited: Vec<Name> = Vec::new();
         let mut rrset = start;
-        while let Some(hickory_proto::rr::RData::CNAME(target)) =
-            rrset.records.first().map(|record| &record.data)
-        {
+        while let Some(RData::CNAME(target)) = rrset.records.first().map(|record| &record.data) {
             let target = target.0.to_lowercase();
             let Some(node) = self.nodes().get(&target) else {
                 return;

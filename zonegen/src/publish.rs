@@ -9,10 +9,12 @@ use thiserror::Error;
 
 use crate::identity::Identity;
 use crate::keys::ZoneKey;
+use crate::owners::PASSAGE;
 use crate::publication::Stamp;
 use crate::sign::{SignError, Signers, Validity, sign_with};
 use crate::signed_zone::SignedZone;
-use crate::zone::{Publication, TTL_SECS, anchor_zone_of, name_zone};
+use crate::upstream::{PublishedUpstream, UpstreamId};
+use crate::zone::{Publication, TTL_SECS, anchor_zone_of, is_usable, name_zone};
 
 /// The longest that a signature lasts, from its inception on (protocol.md §2).
 pub const LIFETIME: Duration = Duration::from_secs(7 * DAY_SECS);
@@ -26,6 +28,12 @@ const DAY_SECS: u64 = 24 * 3600;
 /// The most addresses that are published: they have to fit into answers over UDP. Clients connect to
 /// the address that they know already, so that one that is left out is served all the same.
 pub const MAX_ADDRESSES: usize = 16;
+
+/// The most upstreams that are published.
+pub const MAX_UPSTREAMS: usize = 16;
+
+/// The most keys and the most TLSA records of one upstream.
+pub const MAX_UPSTREAM_KEYS: usize = 8;
 
 /// What a resolver publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +59,20 @@ pub enum PublishError {
     /// Port 0 is no port.
     #[error("the port of DNS over TLS is 0")]
     Port,
+    /// More upstreams than clients look at.
+    #[error("{0} upstreams to publish, {MAX_UPSTREAMS} are allowed")]
+    TooManyUpstreams(usize),
+    /// An upstream is to be published twice: one that is reached in several ways is one upstream.
+    #[error("the upstream {0} is to be published twice")]
+    SameUpstream(UpstreamId),
+    /// An upstream cannot be published as it is described.
+    #[error("the upstream {upstream} cannot be published: {what}")]
+    Upstream {
+        /// Which.
+        upstream: UpstreamId,
+        /// Why.
+        what: &'static str,
+    },
     /// The zone cannot be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -105,12 +127,49 @@ fn check(publication: &Publication) -> Result<(), PublishError> {
     if addresses.len() > MAX_ADDRESSES {
         return Err(PublishError::TooManyAddresses(addresses.len()));
     }
-    let unusable = |address: &&IpAddr| address.is_unspecified() || address.is_multicast();
-    if let Some(address) = addresses.iter().find(unusable) {
+    if let Some(address) = addresses.iter().find(|address| !is_usable(address)) {
         return Err(PublishError::Address(*address));
     }
     if publication.dot_port == 0 {
         return Err(PublishError::Port);
+    }
+    check_upstreams(&publication.upstreams)
+}
+
+fn check_upstreams(upstreams: &[PublishedUpstream]) -> Result<(), PublishError> {
+    if upstreams.len() > MAX_UPSTREAMS {
+        return Err(PublishError::TooManyUpstreams(upstreams.len()));
+    }
+    for (place, upstream) in upstreams.iter().enumerate() {
+        let PublishedUpstream { id, tls, .. } = upstream;
+        if upstreams.iter().take(place).any(|before| before.id == *id) {
+            return Err(PublishError::SameUpstream(id.clone()));
+        }
+        let refuse = |what| {
+            let upstream = id.clone();
+            Err(PublishError::Upstream { upstream, what })
+        };
+        if upstream.addresses.len() > MAX_ADDRESSES {
+            return refuse("it has more than 16 addresses");
+        }
+        if upstream.ksks.len() > MAX_UPSTREAM_KEYS {
+            return refuse("it has more than 8 keys");
+        }
+        if tls.as_ref().is_some_and(|tls| tls.port == 0) {
+            return refuse("the port of its encrypted service is 0");
+        }
+        if tls
+            .as_ref()
+            .is_some_and(|tls| tls.tlsa.len() > MAX_UPSTREAM_KEYS)
+        {
+            return refuse("it has more than 8 TLSA records");
+        }
+        // What is below the DNAME `q.NAME.` cannot be described.
+        if let UpstreamId::Named(name) = id
+            && name.as_name().iter().next_back() == Some(PASSAGE)
+        {
+            return refuse("names below \"q.\" are for questions that are passed on");
+        }
     }
     Ok(())
 }
@@ -131,6 +190,7 @@ mod tests {
             server_type: ServerType::Forwarder,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             dot_port: 853,
+            upstreams: Vec::new(),
         }
     }
 

@@ -7,10 +7,12 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use thiserror::Error;
 
+use crate::dname;
+
 /// A zone that can be looked up in and written out.
 ///
-/// It has one SOA, and neither delegations, wildcards nor DNAMEs: the zones of the protocol need
-/// none, and denial without them is simple enough to be right.
+/// It has one SOA, and neither delegations nor wildcards: the zones of the protocol need none, and denial
+/// without them is simple enough to be right. Below a DNAME there is nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedZone {
     origin: Name,
@@ -58,8 +60,8 @@ pub enum ZoneError {
         /// Its class.
         class: DNSClass,
     },
-    /// Delegations, wildcards and DNAMEs are not for zones of this kind.
-    #[error("{owner} {rtype}: delegations, wildcards and DNAMEs are not supported")]
+    /// Delegations and wildcards are not for zones of this kind.
+    #[error("{owner} {rtype}: delegations and wildcards are not supported")]
     Unsupported {
         /// The record's owner.
         owner: Box<Name>,
@@ -69,6 +71,20 @@ pub enum ZoneError {
     /// A CNAME stands alone (RFC 2181 §10.1).
     #[error("{0} has a CNAME record and others beside it")]
     CnameAndOther(Box<Name>),
+    /// A DNAME's data are one name, in lower case as they are signed (RFC 4034 §6.2).
+    #[error("{0} has a DNAME record without a target in lower case")]
+    MalformedDname(Box<Name>),
+    /// A DNAME stands alone at its owner, and beside no CNAME (RFC 6672 §2.4).
+    #[error("{0} has a second DNAME record, or a CNAME beside it")]
+    DnameAndOther(Box<Name>),
+    /// Below a DNAME there is nothing (RFC 6672 §2.4).
+    #[error("{owner} is below the DNAME record of {dname}")]
+    BelowDname {
+        /// The owner that cannot be.
+        owner: Box<Name>,
+        /// The owner of the DNAME.
+        dname: Box<Name>,
+    },
     /// An RRset's records have one time-to-live (RFC 2181 §5.2).
     #[error("{owner} {rtype} has records with different times to live")]
     MixedTtl {
@@ -176,7 +192,7 @@ impl SignedZone {
             });
         }
         let delegates = matches!(rtype, RecordType::NS | RecordType::DS) && *owner != self.origin;
-        if delegates || owner.is_wildcard() || rtype == RecordType::DNAME {
+        if delegates || owner.is_wildcard() {
             return Err(ZoneError::Unsupported { owner, rtype });
         }
         let node = self.nodes.entry(*owner).or_default();
@@ -214,7 +230,17 @@ impl SignedZone {
                 });
             }
         }
+        // In canonical order whatever is below an owner comes right behind it.
+        let mut redirected: Option<&Name> = None;
         for (owner, node) in &self.nodes {
+            if let Some(dname) = redirected.filter(|dname| dname.zone_of(owner)) {
+                let (owner, dname) = (Box::new(owner.clone()), Box::new(dname.clone()));
+                return Err(ZoneError::BelowDname { owner, dname });
+            }
+            if let Some(rrset) = node.get(&RecordType::DNAME) {
+                check_dname(owner, node, rrset)?;
+                redirected = Some(owner);
+            }
             let alone = |rtype: &RecordType| matches!(rtype, RecordType::CNAME | RecordType::NSEC);
             if node.contains_key(&RecordType::CNAME) && !node.keys().all(alone) {
                 return Err(ZoneError::CnameAndOther(Box::new(owner.clone())));
@@ -222,6 +248,22 @@ impl SignedZone {
         }
         Ok(())
     }
+}
+
+/// RFC 6672 §2.4.
+fn check_dname(owner: &Name, node: &Node, rrset: &RrSet) -> Result<(), ZoneError> {
+    let alone = rrset.records.len() <= 1 && !node.contains_key(&RecordType::CNAME);
+    if !alone {
+        return Err(ZoneError::DnameAndOther(Box::new(owner.clone())));
+    }
+    if rrset
+        .records
+        .iter()
+        .any(|record| dname::target(&record.data).is_none())
+    {
+        return Err(ZoneError::MalformedDname(Box::new(owner.clone())));
+    }
+    Ok(())
 }
 
 /// The signature in an RRSIG record; `None` for any other record.

@@ -11,6 +11,7 @@ use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, SVCB, TLSA, TXT};
 use hickory_proto::rr::{Name, RData, Record};
 use serde::{Deserialize, Serialize};
 
+use crate::claims;
 use crate::keys::key_of_dnskey;
 use crate::name::ResolverName;
 use crate::owners::{
@@ -18,6 +19,7 @@ use crate::owners::{
     tlsa_owner,
 };
 use crate::succession::Statement;
+use crate::upstream::PublishedUpstream;
 
 /// Time-to-live of every record, in seconds. A change of upstream or address is to be seen within
 /// a minute (protocol.md §3), also behind a cache that knows nothing of all this.
@@ -81,6 +83,8 @@ pub struct Publication {
     pub addresses: Vec<IpAddr>,
     /// The port of DNS over TLS.
     pub dot_port: u16,
+    /// Whom it asks itself, where it is a forwarder: none where it says nothing about that.
+    pub upstreams: Vec<PublishedUpstream>,
 }
 
 /// The records of the zone `NAME` without its DNSKEYs. `spkis` are the digests of the certificate's key and of the one
@@ -106,13 +110,17 @@ pub(crate) fn name_zone(
             RData::TXT(TXT::new(vec![SERVICES.to_owned()])),
         ),
         record(server_type_owner(name), RData::TXT(server_type)),
-        record(svcb_owner(name), RData::SVCB(svcb(name, publication))),
+        record(
+            svcb_owner(name),
+            RData::SVCB(svcb(name, port, &publication.addresses)),
+        ),
     ]);
     records.extend(spkis.iter().map(|spki| {
         let (usage, selector) = (CertUsage::DaneEe, Selector::Spki);
         let tlsa = TLSA::new(usage, selector, Matching::Sha256, spki.to_vec());
         record(tlsa_owner(name, port), RData::TLSA(tlsa))
     }));
+    records.extend(claims::records(name, &publication.upstreams));
     records
 }
 
@@ -154,10 +162,10 @@ fn apex(origin: Name, name: &ResolverName, serial: u32) -> Vec<Record> {
 }
 
 /// RFC 9461: the service's port and addresses in one record.
-fn svcb(name: &ResolverName, publication: &Publication) -> SVCB {
+pub(crate) fn svcb(name: &ResolverName, port: u16, addresses: &[IpAddr]) -> SVCB {
     let mut v4: Vec<A> = Vec::new();
     let mut v6: Vec<AAAA> = Vec::new();
-    for address in &publication.addresses {
+    for address in addresses {
         match *address {
             IpAddr::V4(address) if !v4.contains(&A(address)) => v4.push(A(address)),
             IpAddr::V6(address) if !v6.contains(&AAAA(address)) => v6.push(AAAA(address)),
@@ -171,7 +179,7 @@ fn svcb(name: &ResolverName, publication: &Publication) -> SVCB {
             SvcParamKey::Alpn,
             SvcParamValue::Alpn(Alpn(vec!["dot".to_owned()])),
         ),
-        (SvcParamKey::Port, SvcParamValue::Port(publication.dot_port)),
+        (SvcParamKey::Port, SvcParamValue::Port(port)),
     ];
     if !v4.is_empty() {
         params.push((SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(v4))));
@@ -180,6 +188,11 @@ fn svcb(name: &ResolverName, publication: &Publication) -> SVCB {
         params.push((SvcParamKey::Ipv6Hint, SvcParamValue::Ipv6Hint(IpHint(v6))));
     }
     SVCB::new(1, name.as_name().clone(), params)
+}
+
+/// Whether it can be the address of a service: it is neither nobody's nor many's.
+pub(crate) fn is_usable(address: &IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast()
 }
 
 fn record(owner: Name, data: RData) -> Record {

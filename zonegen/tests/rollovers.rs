@@ -188,6 +188,7 @@ impl World {
             server_type: ServerType::Forwarder,
             addresses: vec!["192.0.2.1".parse().unwrap()],
             dot_port: 853,
+            upstreams: Vec::new(),
         };
         let stamp = Stamp::next_above(UnixTime(0), None, self.now).unwrap();
         let published = publish(&self.identity, &publication, &stamp).unwrap();

@@ -95,6 +95,7 @@ impl Resolver {
             server_type: ServerType::Resolver,
             addresses: vec![address.ip()],
             dot_port: dot_at.port(),
+            upstreams: Vec::new(),
         };
         let stamp = Stamp::next(None, UnixTime::now()).unwrap();
         let shared = Arc::new(Shared {

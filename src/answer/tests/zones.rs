@@ -9,6 +9,7 @@ fn publish_zones(responder: &Responder) -> Name {
         server_type: ServerType::Resolver,
         addresses: vec!["192.168.1.1".parse::<IpAddr>().unwrap()],
         dot_port: 853,
+        upstreams: Vec::new(),
     };
     let stamp = Stamp {
         serial: 1,

@@ -219,6 +219,7 @@ fn published(own: &Identity, addresses: &[IpAddr], dot_port: u16) -> Result<Publ
         server_type: ServerType::Resolver,
         addresses: addresses.to_vec(),
         dot_port,
+        upstreams: Vec::new(),
     };
     let stamp = Stamp::next_above(UnixTime(0), None, UnixTime::now())?;
     Ok(publish(own, &publication, &stamp)?)

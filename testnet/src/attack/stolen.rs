@@ -111,6 +111,7 @@ fn thieves_zones(branch: &mut Branch) -> Told {
         server_type: ServerType::Resolver,
         addresses: vec![branch.resolver.into()],
         dot_port: 853,
+        upstreams: Vec::new(),
     };
     // A serial is what a thief says it is.
     let ahead = UnixTime::now().plus(Duration::from_secs(60));

@@ -121,6 +121,7 @@ pub(super) fn own_zones(identity: &Identity, now: UnixTime) -> Result<Answerer, 
         server_type: ServerType::Resolver,
         addresses: vec![RESOLVER.into()],
         dot_port: 853,
+        upstreams: Vec::new(),
     };
     zones_of(identity, &publication, now)
 }

@@ -90,6 +90,7 @@ impl Service {
             server_type: self.server_type,
             addresses: self.addresses.clone(),
             dot_port: self.dot_port,
+            upstreams: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use hickory_proto::rr::rdata::svcb::SvcParamValue;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use time::OffsetDateTime;
 
+use crate::dname::target;
 use crate::signed_zone::SignedZone;
 use crate::wire::octets;
 
@@ -116,6 +117,9 @@ pub fn rdata_text(data: &RData) -> String {
                 text.push_str(&type_text(rtype));
             }
             text
+        }
+        RData::Unknown { code, .. } if *code == RecordType::DNAME => {
+            target(data).map_or_else(|| generic(data), |name| name_text(&name))
         }
         _ => generic(data),
     }

@@ -53,6 +53,7 @@ pub fn published() -> impl Strategy<Value = Vec<Sample>> {
                 },
                 addresses: addresses.chain(v6.into_iter().map(Into::into)).collect(),
                 dot_port,
+                upstreams: Vec::new(),
             };
             let now = UnixTime(now);
             let stamp = Stamp::next_above(UnixTime(0), None, now).unwrap();

@@ -35,6 +35,7 @@ pub(super) fn publication() -> Publication {
         server_type: ServerType::Resolver,
         addresses: vec!["192.0.2.1".parse().unwrap(), "192.0.2.9".parse().unwrap()],
         dot_port: 853,
+        upstreams: Vec::new(),
     }
 }
 

@@ -75,6 +75,7 @@ fn zones(now: UnixTime) -> [Published; 2] {
         server_type: ServerType::Resolver,
         addresses: vec!["192.0.2.1".parse().unwrap()],
         dot_port: 853,
+        upstreams: Vec::new(),
     };
     let stamp = Stamp::next_above(UnixTime(0), None, now).unwrap();
     let published = publish(&identity, &publication, &stamp).unwrap();

@@ -25,6 +25,7 @@ fn rolled() -> (Identity, Reply) {
         server_type: ServerType::Resolver,
         addresses: vec!["192.0.2.1".parse().unwrap()],
         dot_port: 853,
+        upstreams: Vec::new(),
     };
     let stamp = Stamp::next_above(UnixTime(0), None, NOW).unwrap();
     let zones = publish(&identity, &publication, &stamp).unwrap();

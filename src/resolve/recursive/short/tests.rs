@@ -42,6 +42,7 @@ impl Scene {
             server_type: ServerType::Resolver,
             addresses: vec!["192.168.1.1".parse().unwrap()],
             dot_port: 853,
+            upstreams: Vec::new(),
         };
         let stamp = Stamp {
             serial: 1,

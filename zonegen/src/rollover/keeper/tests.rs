@@ -60,6 +60,7 @@ impl Lab {
             server_type: ServerType::Forwarder,
             addresses: vec!["192.0.2.1".parse().unwrap()],
             dot_port: 853,
+            upstreams: Vec::new(),
         };
         let identity = self.keeper.identity();
         let published = publish(identity, &publication, &stamp).unwrap();
