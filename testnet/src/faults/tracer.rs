@@ -79,6 +79,10 @@ fn start(traced: &Traced) -> Result<Child, TraceError> {
         .args(["-c", LAUNCHER])
         .arg(&traced.program)
         .args(&traced.arguments)
+        // The database library panics at what a fault leaves behind. Each of these calls stops the program twice, and
+        // writing down where it was panicking takes thousands of calls; so does memory that grows by pages.
+        .env("RUST_BACKTRACE", "0")
+        .env("MALLOC_ARENA_MAX", "1")
         .envs(traced.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
