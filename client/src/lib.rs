@@ -28,6 +28,7 @@ pub mod walker;
 
 // Without IO: messages and a clock in, questions and verdicts out.
 pub mod cache;
+pub mod chain;
 pub mod comparison;
 pub mod discover;
 pub mod doctor;
