@@ -380,8 +380,24 @@ fn encode(question: &Question) -> io::Result<(u16, Vec<u8>)> {
     Ok((id, message.to_vec().map_err(io::Error::other)?))
 }
 
+/// Some servers cut an answer amid a record, and count those that are not there any more: what is left of it is that it
+/// was cut.
+fn without_records(bytes: &[u8]) -> Option<Message> {
+    const HEADER: usize = 12;
+    const TRUNCATED: u8 = 0x02;
+    if bytes.get(2)? & TRUNCATED == 0 {
+        return None;
+    }
+    // The question's name is not compressed: there is nothing before it.
+    let name = bytes.get(HEADER..)?.iter().position(|octet| *octet == 0)?;
+    let mut cut = bytes.get(..HEADER + name + 5)?.to_vec();
+    cut.get_mut(6..HEADER)?.fill(0);
+    Message::from_vec(&cut).ok()
+}
+
 fn decode(id: u16, question: &Question, bytes: &[u8]) -> Option<Message> {
-    let message = Message::from_vec(bytes).ok()?;
+    let message = Message::from_vec(bytes).or_else(|error| without_records(bytes).ok_or(error));
+    let message = message.ok()?;
     let asked = message.queries.first()?;
     let fits = message.metadata.id == id
         && message.metadata.message_type == MessageType::Response

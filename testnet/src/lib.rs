@@ -8,6 +8,7 @@
 //! * [`internet`]: a small signed internet with five hundred real names in it;
 //! * [`servers`] and [`products`]: programs with the configuration that a lab needs;
 //! * [`faults`]: system calls that fail, one after the other;
+//! * [`boxes`]: forwarders of today, and what passes through them;
 //! * [`bench`]: what our programs cost beside their peers;
 //! * [`attacker`] and [`attack`]: somebody on the way, what they try, and what comes of it;
 //! * [`desktop`]: a machine with the real programs that manage networks and names;
@@ -18,6 +19,7 @@ pub mod ask;
 pub mod attack;
 pub mod attacker;
 pub mod bench;
+pub mod boxes;
 pub mod capture;
 pub mod command;
 pub mod desktop;

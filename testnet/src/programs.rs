@@ -17,8 +17,11 @@ const PACKAGED: &[(&str, &str)] = &[
     ("faketime", "faketime"),
     ("getent", "libc-bin"),
     ("ip", "iproute2"),
+    ("kresd", "knot-resolver"),
     ("ldns-keygen", "ldnsutils"),
     ("ldns-signzone", "ldnsutils"),
+    ("mount", "mount"),
+    ("named", "bind9"),
     ("nft", "nftables"),
     ("nsd", "nsd"),
     ("nsenter", "util-linux"),
@@ -39,6 +42,10 @@ const PEERS: &[(&str, &str)] = &[
     ("stubby", "stubby"),
     ("unbound", "unbound"),
 ];
+
+/// Holds the folder of the unpacked programs, where it is not the usual one.
+const UNPACKED_DIR: &str = "ZZDOT_UNPACKED_DIR";
+const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/debian-programs");
 
 /// Where Debian keeps programs; the last ones are not on the `PATH` of everybody.
 const FOLDERS: &[&str] = &[
@@ -88,6 +95,23 @@ pub fn libfaketime() -> Result<PathBuf, Missing> {
             programs: vec!["libfaketime".into()],
             packages: vec!["libfaketime".into()],
         })
+}
+
+/// Nothing is unpacked.
+#[derive(Debug, Error)]
+#[error("{} is not there; mend it with: scripts/packages", .0.display())]
+pub struct NotUnpacked(PathBuf);
+
+/// The root of what `scripts/packages` unpacks since it would take over the machine that it is installed on.
+///
+/// # Errors
+/// It is not there.
+pub fn unpacked() -> Result<PathBuf, NotUnpacked> {
+    let folder = env::var_os(UNPACKED_DIR).map_or_else(|| PathBuf::from(UNPACKED), PathBuf::from);
+    folder
+        .join("root")
+        .canonicalize()
+        .map_err(|_| NotUnpacked(folder))
 }
 
 /// All programs that the stories start are there.

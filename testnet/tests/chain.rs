@@ -11,3 +11,8 @@ fn the_walk_crosses_a_router_that_was_never_upgraded() {
 fn the_upgrade_survives_delay_and_loss() {
     common::play("slow-line");
 }
+
+#[test]
+fn forwarders_of_today_do_what_is_written_about_them() {
+    common::play("boxes");
+}

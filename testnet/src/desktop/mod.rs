@@ -6,11 +6,10 @@
 mod cases;
 
 use std::{
-    env,
     fs::{self, OpenOptions},
     io::Write,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -32,9 +31,6 @@ use crate::{
 
 pub use cases::{CASES, Case, find};
 
-/// Holds the folder of the unpacked programs, where it is not the usual one.
-const UNPACKED_DIR: &str = "ZZDOT_UNPACKED_DIR";
-const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/debian-programs");
 /// The link between the desktop and its router, and the desktop's interface.
 const LAN: &str = "lan";
 const ROUTER: &str = "192.168.77.1";
@@ -250,14 +246,7 @@ pub fn play(case: &Case, folder: &Path) -> Told {
 
 /// The unpacked programs over the box's own, with users and state that end with the box.
 fn lay_over() -> Told {
-    let unpacked = env::var_os(UNPACKED_DIR).map_or_else(|| PathBuf::from(UNPACKED), PathBuf::from);
-    let root = unpacked.join("root").canonicalize().map_err(|_| {
-        let missing = format!(
-            "{} is not there; mend it with: scripts/packages",
-            unpacked.display()
-        );
-        Failure::new(missing)
-    })?;
+    let root = programs::unpacked()?;
     for folder in ["/run/lab/etc", "/run/lab/work"] {
         fs::create_dir_all(folder)?;
     }

@@ -1,6 +1,7 @@
 //! The stories: each sets a scene and then tells what must happen in it.
 
 mod behind_router;
+mod boxes;
 mod checks;
 mod clock;
 mod ladder;
@@ -96,6 +97,7 @@ pub const STORIES: &[Story] = &[
     upgrade::LOCAL_DNSMASQ,
     upgrade::EXPORTED_UNBOUND,
     behind_router::BEHIND_LEGACY_ROUTER,
+    boxes::BOXES,
     policy::LEGACY_CLIENT_POLICY,
     ladder::LADDER,
     strict::STRICT,

@@ -1,0 +1,321 @@
+//! The forwarders, each as Debian has it, and the settings with which people run them.
+
+use std::fs;
+
+use hickory_proto::{
+    dnssec::{Algorithm, PublicKeyBuf, rdata::DNSKEY},
+    rr::Name,
+};
+use zzdot_zonegen::keys;
+
+use super::{Model, Place, Verdict};
+use crate::{process::Process, programs, story::Failure};
+
+/// All of them, in the order of the table.
+pub const MODELS: &[Model] = &[
+    Model {
+        name: "dnsmasq",
+        about: "dnsmasq with a server and nothing else",
+        verdict: Verdict::Upgraded,
+        start: |place| dnsmasq(place, &[]),
+    },
+    Model {
+        name: "dnsmasq-router",
+        about: "dnsmasq as router firmware sets it: `domain-needed`, `bogus-priv`, `stop-dns-rebind`",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            let set = [
+                "--domain-needed",
+                "--bogus-priv",
+                "--stop-dns-rebind",
+                "--rebind-localhost-ok",
+                "--local=/lan/",
+                "--domain=lan",
+                "--cache-size=1000",
+            ];
+            dnsmasq(place, &set)
+        },
+    },
+    Model {
+        name: "dnsmasq-dnssec",
+        about: "dnsmasq that validates: `dnssec`, `dnssec-check-unsigned`",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            let anchor = format!("--trust-anchor={}", anchor_of_dnsmasq(place)?);
+            dnsmasq(place, &["--dnssec", "--dnssec-check-unsigned", &anchor])
+        },
+    },
+    Model {
+        name: "dnsmasq-filter",
+        about: "dnsmasq that takes out what old Windows asks: `filterwin2k`",
+        verdict: Verdict::Refused("denial-missing"),
+        start: |place| dnsmasq(place, &["--filterwin2k"]),
+    },
+    Model {
+        name: "unbound",
+        about: "unbound, validating",
+        verdict: Verdict::Upgraded,
+        start: |place| unbound(place, ""),
+    },
+    Model {
+        name: "unbound-private",
+        about: "unbound, validating, with `private-address`",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            unbound(
+                place,
+                "  private-address: 10.0.0.0/8\n  private-address: fd00::/8\n",
+            )
+        },
+    },
+    Model {
+        name: "unbound-insecure",
+        about: "unbound, validating, with `domain-insecure` for both names",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            let set = "  domain-insecure: \"zz.\"\n  domain-insecure: \"resolver-name.arpa.\"\n";
+            unbound(place, set)
+        },
+    },
+    Model {
+        name: "unbound-plain",
+        about: "unbound that does not validate",
+        verdict: Verdict::Upgraded,
+        start: |place| unbound(place, "  module-config: \"iterator\"\n"),
+    },
+    Model {
+        name: "kresd",
+        about: "Knot Resolver, `policy.FORWARD`, validating",
+        verdict: Verdict::Upgraded,
+        start: |place| kresd(place, "FORWARD", ""),
+    },
+    Model {
+        name: "kresd-rebinding",
+        about: "the same with the module `rebinding`",
+        verdict: Verdict::Upgraded,
+        start: |place| kresd(place, "FORWARD", "modules.load('rebinding < iterate')\n"),
+    },
+    Model {
+        name: "kresd-insecure",
+        about: "Knot Resolver, `policy.FORWARD`, validating, with `set_insecure` for both names",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            let set = "trust_anchors.set_insecure({ 'zz', 'resolver-name.arpa' })\n";
+            kresd(place, "FORWARD", set)
+        },
+    },
+    Model {
+        name: "kresd-stub",
+        about: "Knot Resolver, `policy.STUB`",
+        verdict: Verdict::Legacy("no-signatures"),
+        start: |place| kresd(place, "STUB", ""),
+    },
+    Model {
+        name: "bind",
+        about: "BIND, `forward only`, validating",
+        verdict: Verdict::Upgraded,
+        start: |place| bind(place, "yes", ""),
+    },
+    Model {
+        name: "bind-private",
+        about: "the same with `deny-answer-addresses`",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            bind(
+                place,
+                "yes",
+                "deny-answer-addresses { 10.0.0.0/8; fd00::/8; };",
+            )
+        },
+    },
+    Model {
+        name: "bind-insecure",
+        about: "BIND, `forward only`, validating, with `validate-except` for both names and `synth-from-dnssec no`",
+        verdict: Verdict::Upgraded,
+        start: |place| {
+            bind(
+                place,
+                "yes",
+                "validate-except { \"zz\"; \"resolver-name.arpa\"; }; synth-from-dnssec no;",
+            )
+        },
+    },
+    Model {
+        name: "bind-plain",
+        about: "BIND, `forward only`, `dnssec-validation no`",
+        verdict: Verdict::Upgraded,
+        start: |place| bind(place, "no", ""),
+    },
+    Model {
+        name: "resolved",
+        about: "systemd-resolved with `DNSStubListenerExtra`, `DNSSEC=no` (so Debian builds it)",
+        verdict: Verdict::Upgraded,
+        start: |place| resolved(place, "no"),
+    },
+    Model {
+        name: "resolved-dnssec",
+        about: "the same with `DNSSEC=yes`",
+        verdict: Verdict::Upgraded,
+        start: |place| resolved(place, "yes"),
+    },
+];
+
+fn dnsmasq(place: &Place<'_>, set: &[&str]) -> Result<Process, Failure> {
+    let mut command = place.host.command("dnsmasq")?;
+    command
+        .args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--bind-interfaces",
+            "--user=root",
+            "--group=",
+            "--pid-file=",
+            "--log-facility=-",
+        ])
+        .arg(format!("--listen-address={}", place.listen.ip()))
+        .arg(format!("--server={}", place.upstream.ip()))
+        .args(set);
+    Ok(place.host.start("dnsmasq", command)?)
+}
+
+fn unbound(place: &Place<'_>, set: &str) -> Result<Process, Failure> {
+    let config = format!(
+        "server:\n  username: \"\"\n  chroot: \"\"\n  pidfile: \"\"\n  use-syslog: no\n  logfile: \"\"\n  do-daemonize: no\n  \
+         num-threads: 1\n  ede: yes\n  access-control: 0.0.0.0/0 allow\n  interface: {}\n  trust-anchor-file: {:?}\n{set}\
+         remote-control:\n  control-enable: no\nforward-zone:\n  name: \".\"\n  forward-addr: {}\n",
+        place.listen.ip(),
+        place.internet.trust_anchor(),
+        place.upstream.ip(),
+    );
+    let mut command = place.host.command("unbound")?;
+    command
+        .args(["-d", "-p", "-c"])
+        .arg(place.host.write("unbound.conf", &config)?);
+    Ok(place.host.start("unbound", command)?)
+}
+
+fn kresd(place: &Place<'_>, way: &str, set: &str) -> Result<Process, Failure> {
+    let folder = place.host.folder().join("kresd");
+    fs::create_dir_all(&folder)?;
+    // Nothing that asks the internet on its own account.
+    let config = format!(
+        "net.listen('{}', 53, {{ kind = 'dns' }})\ncache.open(10*MB, 'lmdb://{}/cache')\n\
+         modules.unload('ta_signal_query')\nmodules.unload('ta_update')\nmodules.unload('priming')\n\
+         modules.unload('detect_time_jump')\nmodules.unload('detect_time_skew')\ntrust_anchors.remove('.')\n\
+         trust_anchors.add_file('{}', true)\n{set}policy.add(policy.all(policy.{way}('{}')))\n",
+        place.listen.ip(),
+        folder.display(),
+        place.internet.trust_anchor().display(),
+        place.upstream.ip(),
+    );
+    let mut command = place.host.command("kresd")?;
+    command
+        .args(["-n", "-q", "-c"])
+        .arg(place.host.write("kresd.conf", &config)?)
+        .arg(&folder);
+    Ok(place.host.start("kresd", command)?)
+}
+
+fn bind(place: &Place<'_>, validation: &str, set: &str) -> Result<Process, Failure> {
+    let folder = place.host.folder().join("named");
+    fs::create_dir_all(&folder)?;
+    let folder = folder.display();
+    let anchor = if validation == "no" {
+        String::new()
+    } else {
+        format!("trust-anchors {{ {} }};\n", anchor_of_bind(place)?)
+    };
+    let config = format!(
+        "options {{\n  directory \"{folder}\"; pid-file none; session-keyfile \"{folder}/session.key\"; lock-file none; \
+         managed-keys-directory \"{folder}\";\n  listen-on {{ {}; }}; listen-on-v6 {{ none; }};\n  allow-query {{ any; }}; \
+         allow-recursion {{ any; }}; allow-query-cache {{ any; }};\n  recursion yes; forward only; forwarders {{ {}; }};\n  \
+         dnssec-validation {validation}; {set}\n}};\n{anchor}controls {{ }};\n",
+        place.listen.ip(),
+        place.upstream.ip(),
+    );
+    let mut command = place.host.command("named")?;
+    command
+        .args(["-g", "-n", "1", "-U", "1", "-c"])
+        .arg(place.host.write("named.conf", &config)?);
+    Ok(place.host.start("named", command)?)
+}
+
+/// Unpacked by `scripts/packages`, not installed: installed, it would become the resolver of this machine. It finds its
+/// configuration and keeps its state below a `/run/systemd` of its own.
+fn resolved(place: &Place<'_>, validation: &str) -> Result<Process, Failure> {
+    let program = programs::unpacked()?.join("usr/lib/systemd/systemd-resolved");
+    let config = format!(
+        "[Resolve]\nDNS={}\nFallbackDNS=\nDNSSEC={validation}\nDNSStubListenerExtra={}\nLLMNR=no\nMulticastDNS=no\n",
+        place.upstream.ip(),
+        place.listen.ip(),
+    );
+    place
+        .host
+        .write("resolved/resolved.conf.d/lab.conf", &config)?;
+    fs::create_dir_all(place.host.folder().join("resolved/resolve"))?;
+    place.host.write(
+        "resolved/dnssec-trust-anchors.d/root.positive",
+        &anchor_of_resolved(place)?,
+    )?;
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let passwd = place.host.write(
+        "passwd",
+        &format!("root:x:0:0::/:/bin/sh\nsystemd-resolve:x:{user}:{group}::/:/bin/false\n"),
+    )?;
+    let groups = place
+        .host
+        .write("group", &format!("root:x:0:\nsystemd-resolve:x:{group}:\n"))?;
+    let script = "mkdir -p /run/systemd && mount --bind \"$1\" /run/systemd && mount --bind \"$2\" /etc/passwd && \
+                  mount --bind \"$3\" /etc/group && exec \"$4\"";
+    let mut command = place.host.command("sh")?;
+    command
+        .args(["-c", script, "sh"])
+        .arg(place.host.folder().join("resolved"))
+        .arg(passwd)
+        .arg(groups)
+        .arg(program);
+    Ok(place.host.start("systemd-resolved", command)?)
+}
+
+/// The fields of the DNSKEY record that is the root's anchor.
+fn anchor(place: &Place<'_>) -> Result<Vec<String>, Failure> {
+    let text = fs::read_to_string(place.internet.trust_anchor())?;
+    let words = text.split_whitespace();
+    let fields = words.skip_while(|word| *word != "DNSKEY").skip(1);
+    Ok(fields.map(str::to_owned).collect())
+}
+
+/// The digest: dnsmasq takes no key.
+fn anchor_of_dnsmasq(place: &Place<'_>) -> Result<String, Failure> {
+    let data = anchor(place)?;
+    let [flags, _, _, key @ ..] = data.as_slice() else {
+        return Err(Failure::new("an anchor has four fields"));
+    };
+    let key = data_encoding::BASE64.decode(key.concat().as_bytes())?;
+    let key = PublicKeyBuf::new(key, Algorithm::ECDSAP256SHA256);
+    let ds = keys::ds(&Name::root(), &DNSKEY::with_flags(flags.parse()?, key));
+    Ok(format!(
+        ".,{},{},{},{}",
+        ds.key_tag(),
+        u8::from(ds.algorithm()),
+        u8::from(ds.digest_type()),
+        data_encoding::HEXUPPER.encode(ds.digest())
+    ))
+}
+
+fn anchor_of_bind(place: &Place<'_>) -> Result<String, Failure> {
+    let data = anchor(place)?;
+    let [first, second, third, rest @ ..] = data.as_slice() else {
+        return Err(Failure::new("an anchor has four fields"));
+    };
+    Ok(format!(
+        ". static-key {first} {second} {third} \"{}\";",
+        rest.concat()
+    ))
+}
+
+fn anchor_of_resolved(place: &Place<'_>) -> Result<String, Failure> {
+    Ok(format!(". IN DNSKEY {}\n", anchor(place)?.join(" ")))
+}
