@@ -11,8 +11,8 @@ use tokio::time::sleep_until;
 use zzdot_zonegen::clock::UnixTime;
 
 use crate::discover::{
-    Action, AskId, Connect, ConnectId, PeerCertificates, Step, TlsFailure, Verdict, Walk,
-    WalkInput, WalkPolicy,
+    Action, AskId, ConnectId, PeerCertificates, Step, TlsFailure, Verdict, Walk, WalkInput,
+    WalkPolicy,
 };
 use crate::dot::{ConnectError, ConnectStage, DotPool, Observed, observe};
 use crate::exchange::{ExchangeLimits, udp_then_tcp};
@@ -132,7 +132,9 @@ pub async fn walk_over(
                     }
                     let until = deadline.min(now() + HANDSHAKE);
                     under_way.spawn(async move {
-                        Report::Tls(connect.attempt, shake_hands(&connect, until).await)
+                        let name = connect.server_name.as_deref();
+                        let shaken = shake_hands(connect.address, name, until).await;
+                        Report::Tls(connect.attempt, shaken)
                     });
                 }
             }
@@ -167,10 +169,15 @@ pub async fn walk_over(
     }
 }
 
-async fn shake_hands(connect: &Connect, until: Instant) -> Result<Observed, TlsFailure> {
-    let name = match &connect.server_name {
+/// Shakes hands with whoever is there; the name is sent in clear, where there is one.
+pub(crate) async fn shake_hands(
+    address: SocketAddr,
+    server_name: Option<&str>,
+    until: Instant,
+) -> Result<Observed, TlsFailure> {
+    let name = match server_name {
         None => None,
-        Some(name) => match ServerName::try_from(name.clone()) {
+        Some(name) => match ServerName::try_from(name.to_owned()) {
             Ok(name) => Some(name),
             Err(error) => {
                 return Err(TlsFailure::Handshake {
@@ -179,7 +186,7 @@ async fn shake_hands(connect: &Connect, until: Instant) -> Result<Observed, TlsF
             }
         },
     };
-    match observe(connect.address, name, until).await {
+    match observe(address, name, until).await {
         Ok(observed) => Ok(observed),
         Err(error) => {
             let (tcp, detail) = match error {

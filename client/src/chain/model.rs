@@ -273,6 +273,12 @@ impl Chain {
 }
 
 impl Node {
+    /// Whether it is not known, or not in full, whom it asks.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        matches!(self.behind, Behind::Unknown { .. })
+    }
+
     /// This computer.
     pub(super) fn client() -> Self {
         Self {

@@ -151,14 +151,7 @@ impl Evidence {
         secure: &Secure,
         clock: UnixTime,
     ) -> Result<ZoneVersion, End> {
-        let serial = match data {
-            [soa] => soa
-                .last_chunk::<SOA_NUMBERS>()
-                .and_then(|numbers| numbers.first_chunk())
-                .map(|serial| u32::from_be_bytes(*serial)),
-            _ => None,
-        };
-        let serial = serial.ok_or_else(|| useless(ledger, ask))?;
+        let serial = soa_serial(data).ok_or_else(|| useless(ledger, ask))?;
         self.check_age(ledger, zone, secure, secure.ttl, Some(serial), clock)?;
         Ok(ZoneVersion {
             serial,
@@ -218,6 +211,15 @@ impl Evidence {
             until: secure.expires,
         });
     }
+}
+
+/// The serial in the data of the one SOA record that a zone has.
+pub(crate) fn soa_serial(data: &[Vec<u8>]) -> Option<u32> {
+    let [soa] = data else {
+        return None;
+    };
+    let numbers = soa.last_chunk::<SOA_NUMBERS>()?;
+    Some(u32::from_be_bytes(*numbers.first_chunk()?))
 }
 
 /// The record that was asked for is of no use, or does not exist.

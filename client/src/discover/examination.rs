@@ -230,7 +230,7 @@ impl Examination {
                 self.evidence
                     .required(ledger, self.text, Zone::Name, keys, clock)?
         {
-            let told = data.iter().find_map(|data| server_type(data));
+            let told = data.iter().find_map(|data| one_string(data)?.parse().ok());
             self.server_type = Some(told.ok_or_else(|| useless(ledger, self.text))?);
         }
         if self.service.is_none()
@@ -373,11 +373,11 @@ fn addresses(data: &[Vec<u8>]) -> Vec<IpAddr> {
     addresses.take(MAX_ADDRESSES).collect()
 }
 
-/// The server type in the data of a TXT record of one string.
-fn server_type(data: &[u8]) -> Option<ServerType> {
+/// The text in the data of a TXT record of one string.
+pub(crate) fn one_string(data: &[u8]) -> Option<&str> {
     let (length, text) = data.split_first()?;
     if usize::from(*length) != text.len() {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(text).ok()
 }

@@ -19,11 +19,14 @@ mod verdict;
 mod walk;
 
 pub use action::{Action, Ask, AskId, Connect, ConnectId, Step, TlsFailure};
+pub(crate) use evidence::soa_serial;
 pub use examination::MAX_TLSA;
+pub(crate) use examination::one_string;
 pub use explanation::Explanation;
 pub use refusal::Refusal;
 pub use search::MAX_FALLBACKS;
 pub use service::{DOT_PORT, MAX_ADDRESSES};
+pub(crate) use service::{address, dot_port, may_try};
 pub use tlsa::{PeerCertificates, Tlsa, TlsaMismatch, TlsaTextError, peer_named_by};
 pub use verdict::{Discovered, LegacyReason, Verdict};
 pub use walk::{CLOCK_SLACK, FALLBACK_AFTER, MAX_ASKS, WALK_TIMEOUT, Walk, WalkInput, WalkPolicy};

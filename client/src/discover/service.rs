@@ -53,6 +53,11 @@ pub(super) fn preferred_service(data: &[Vec<u8>], name: &Name) -> Option<Service
     found.into_iter().next().map(|(_, service)| service)
 }
 
+/// The port of that service.
+pub(crate) fn dot_port(data: &[Vec<u8>], name: &Name) -> Option<u16> {
+    preferred_service(data, name).map(|service| service.port)
+}
+
 fn read_service(data: &[u8], name: &Name) -> Option<(u16, Service)> {
     let (priority, rest) = data.split_first_chunk()?;
     let priority = u16::from_be_bytes(*priority);
@@ -113,7 +118,7 @@ fn alpns(mut value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The address in the data of an A or AAAA record.
-pub(super) fn address(data: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(data: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(data) {
         return Some(IpAddr::V4(v4.into()));
     }
@@ -124,7 +129,7 @@ pub(super) fn address(data: &[u8]) -> Option<IpAddr> {
 /// Whether an address that a zone names may be connected to. Who publishes a zone must not be able
 /// to point this program at its own computer, at many computers, or at none; where the configured
 /// server is on this computer, so may the others be.
-pub(super) fn may_try(address: IpAddr, configured: SocketAddr) -> bool {
+pub(crate) fn may_try(address: IpAddr, configured: SocketAddr) -> bool {
     let address = address.to_canonical();
     let refused = address.is_unspecified()
         || address.is_multicast()
