@@ -14,11 +14,12 @@ pub static TALLY: Tally = Tally::new();
 
 /// Every reason for which a question may get no answer: the names of refusals, and of what keeps answers away without
 /// anybody's ill will. All are told from the start, so that a reader of numbers knows what there is.
-pub const REASONS: [&str; 44] = [
+pub const REASONS: [&str; 45] = [
     "alias",
     "anchor-changed",
     "captive-portal",
     "certificate-mismatch",
+    "chain-not-encrypted",
     "clock-below-floor",
     "denial-missing",
     "downgraded",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::upstream::{Proof, ServerKind, Transport, UnnamedLabel};
 
@@ -134,7 +134,7 @@ pub struct Hop {
 }
 
 /// What to make of a hop (protocol, "What a forwarder adds").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Label {
     /// Encrypted, and this client met the far end itself: over TLS, with the key that its zone names, under the zone

@@ -72,6 +72,11 @@ impl Refusal {
                     .to_owned()
             }
             Self::CaptivePortal { .. } => "log in with a browser".to_owned(),
+            Self::ChainNotEncrypted { .. } => {
+                "look at `zzdot-client trace`, and have that hop encrypted (`require = \"encrypted\"` on the forwarder); or \
+                 set `route = \"nearest\"` and let questions go on in cleartext behind the resolver"
+                    .to_owned()
+            }
             Self::NotEncrypted { .. } => {
                 "install zzdot on the resolver, or let `legacy` go further down in the configuration".to_owned()
             }
@@ -99,6 +104,7 @@ impl Refusal {
             Self::IdentityRevoked { .. }
             | Self::Legacy { .. }
             | Self::NotEncrypted { .. }
+            | Self::ChainNotEncrypted { .. }
             | Self::NotEnrolled { .. }
             | Self::NotApproved { .. }
             | Self::Downgraded { .. } => 18,

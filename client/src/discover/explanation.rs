@@ -49,6 +49,7 @@ impl Refusal {
                 Self::NotEnrolled { .. } => "a resolver that was enrolled before",
                 Self::NotApproved { .. } => "a resolver that you decided about",
                 Self::CaptivePortal { .. } => "a network that is open",
+                Self::ChainNotEncrypted { .. } => "a chain that is encrypted to its end",
                 _ => "an upgraded resolver, nobody in particular",
             }
             .to_owned();
@@ -94,6 +95,9 @@ impl Refusal {
             Self::Legacy { .. } | Self::NotEncrypted { .. } => "zzdot is not installed there",
             Self::NotEnrolled { .. } | Self::NotApproved { .. } => {
                 "you are here for the first time"
+            }
+            Self::ChainNotEncrypted { .. } => {
+                "a forwarder on the way, or what it asks, is one as there always were"
             }
             Self::CaptivePortal { .. } => "a guest network, as hotels and trains have it",
         }

@@ -132,6 +132,13 @@ pub enum Refusal {
         /// The resolver that answers.
         name: ResolverName,
     },
+    /// Questions may only go where each hop is encrypted to the end of the chain, and one is not, or nobody can tell.
+    ChainNotEncrypted {
+        /// The first hop at fault, by its two ends; none where there is no chain to look at.
+        hop: Option<String>,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The network lets nobody through who did not log in.
     CaptivePortal {
         /// Where to log in, as far as that is known.
@@ -164,6 +171,7 @@ impl Refusal {
             Self::NotEnrolled { .. } => "not-enrolled",
             Self::NotApproved { .. } => "not-approved",
             Self::CaptivePortal { .. } => "captive-portal",
+            Self::ChainNotEncrypted { .. } => "chain-not-encrypted",
         }
     }
 
@@ -229,6 +237,15 @@ impl Refusal {
                 format!("nobody vouched for {name}, and only resolvers that were enrolled are used")
             }
             Self::NotApproved { name } => format!("{name} waits for your decision"),
+            Self::ChainNotEncrypted {
+                hop: Some(hop),
+                why,
+            } => {
+                format!("the chain is not encrypted to the end: {hop}: {why}")
+            }
+            Self::ChainNotEncrypted { hop: None, why } => {
+                format!("the chain is not encrypted to the end: {why}")
+            }
             Self::CaptivePortal {
                 portal: Some(portal),
             } => {

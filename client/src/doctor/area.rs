@@ -60,6 +60,7 @@ pub fn area_of(reason: &str) -> Area {
         | "revoked-key-returned"
         | "rolled-back" => Area::Trust,
         "no-answer" | "no-network" | "" => Area::Routing,
+        "chain-not-encrypted" => Area::Privacy,
         // Records, signatures and denials.
         _ => Area::Dnssec,
     }

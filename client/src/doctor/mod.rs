@@ -144,12 +144,12 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         findings.push(judged(area, status, fault.as_ref()));
     }
     // A fault whose area was checked by other means already shows up there.
-    if let Some(fault) = fault
+    if let Some(fault) = &fault
         && matches!(fault.area, Area::Clock | Area::Configuration)
     {
         findings.push(fault.finding());
     }
-    findings.push(privacy(status));
+    findings.push(privacy(status, fault.as_ref()));
     findings.extend(question(facts));
     findings
 }
@@ -399,8 +399,11 @@ fn judged(area: Area, status: &Value, fault: Option<&Fault>) -> Finding {
     }
 }
 
-fn privacy(status: &Value) -> Finding {
+fn privacy(status: &Value, fault: Option<&Fault>) -> Finding {
     let area = Area::Privacy;
+    if let Some(fault) = fault.filter(|fault| fault.area == area) {
+        return fault.finding();
+    }
     let since_boot = status["cleartext-since-boot"].as_u64().unwrap_or(0);
     let counted = format!("{since_boot} questions left in cleartext since this machine was booted");
     match status["rung"].as_str() {

@@ -83,6 +83,7 @@ fn each_kind_of_fault_is_told_as_itself_and_as_nothing_else() {
         ("anchor-changed", Area::Trust),
         ("name-changed", Area::Trust),
         ("not-encrypted", Area::Configuration),
+        ("chain-not-encrypted", Area::Privacy),
     ] {
         let facts = refused(reason);
         assert_eq!(bad(&facts), [area], "{reason}");

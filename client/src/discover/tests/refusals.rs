@@ -77,6 +77,10 @@ fn every_refusal(known: &KnownIdentity) -> Vec<Refusal> {
         Refusal::NotEnrolled { name: name() },
         Refusal::NotApproved { name: name() },
         Refusal::CaptivePortal { portal: None },
+        Refusal::ChainNotEncrypted {
+            hop: Some("a -> b".to_owned()),
+            why: "it is in the clear".to_owned(),
+        },
     ];
     for refusal in &all {
         // Whoever adds one adds it above, too.
@@ -100,6 +104,7 @@ fn every_refusal(known: &KnownIdentity) -> Vec<Refusal> {
             | Refusal::RevokedKeyReturned { .. }
             | Refusal::NotEnrolled { .. }
             | Refusal::NotApproved { .. }
+            | Refusal::ChainNotEncrypted { .. }
             | Refusal::CaptivePortal { .. } => {}
         }
     }

@@ -1,0 +1,204 @@
+//! A chain as text: a tree from this computer outwards. Whoever is asked by several is drawn once, and named again.
+
+use std::fmt::Write as _;
+
+use super::json::{Trace, TracedHop, TracedNode};
+use super::tame;
+use crate::chain::Label;
+
+/// How words are marked: for a terminal, or not at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Paint {
+    /// What is as it should be.
+    pub good: fn(&str) -> String,
+    /// What has to be noticed.
+    pub bad: fn(&str) -> String,
+}
+
+impl Paint {
+    /// Nothing is marked.
+    pub const NONE: Self = Self {
+        good: str::to_owned,
+        bad: str::to_owned,
+    };
+}
+
+/// The columns of labels and of manners.
+const LABEL: usize = 9;
+const MANNER: usize = 16;
+
+/// Draws `trace`.
+#[must_use]
+pub fn text(trace: &Trace, paint: Paint) -> String {
+    let mut drawing = Drawing {
+        trace,
+        paint,
+        drawn: vec![false; trace.nodes.len()],
+        text: String::new(),
+    };
+    if let Some(root) = trace.nodes.first() {
+        drawing.drawn[0] = true;
+        drawing.line("", &root.title());
+        drawing.behind(0, "");
+    }
+    drawing.text.push('\n');
+    drawing.summary();
+    drawing.text
+}
+
+struct Drawing<'a> {
+    trace: &'a Trace,
+    paint: Paint,
+    drawn: Vec<bool>,
+    text: String,
+}
+
+impl Drawing<'_> {
+    fn line(&mut self, indent: &str, what: &str) {
+        // A string takes whatever fits into memory.
+        let _ = writeln!(self.text, "{indent}{what}");
+    }
+
+    /// Whom `node` asks. As deep as there are nodes, of which there are few.
+    fn behind(&mut self, node: usize, indent: &str) {
+        let trace = self.trace;
+        let hops: Vec<&TracedHop> = trace.hops_from(node).collect();
+        let unknown = trace.nodes[node].cause.as_ref();
+        for (place, hop) in hops.iter().enumerate() {
+            let last = place + 1 == hops.len() && unknown.is_none();
+            let (branch, rest) = if last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            let below = format!("{indent}{rest}");
+            let known = self.drawn[hop.to];
+            let target = &trace.nodes[hop.to];
+            let who = match known {
+                true => format!("{} (as above)", target.title()),
+                false => introduction(target),
+            };
+            let manner = tame(&hop.manner());
+            let label = self.label(hop.label);
+            self.line(
+                &format!("{indent}{branch}"),
+                &format!("{label} {manner:<MANNER$} {who}"),
+            );
+            if hop.label != Label::Proven {
+                self.line(&below, &format!("{:LABEL$} {}", "", tame(&hop.cause)));
+            }
+            if !known {
+                self.drawn[hop.to] = true;
+                self.behind(hop.to, &below);
+            }
+        }
+        if let Some(cause) = unknown {
+            let what = (self.paint.bad)(&format!("{:<LABEL$}", "unknown"));
+            self.line(
+                &format!("{indent}└─ "),
+                &format!("{what} whom it asks: {}", tame(cause)),
+            );
+        }
+    }
+
+    fn label(&self, label: Label) -> String {
+        let name = match label {
+            Label::Cleartext => "CLEARTEXT",
+            other => other.name(),
+        };
+        let padded = format!("{name:<LABEL$}");
+        match label {
+            Label::Proven => (self.paint.good)(&padded),
+            Label::Claimed => padded,
+            Label::Opaque | Label::Cleartext => (self.paint.bad)(&padded),
+        }
+    }
+
+    fn summary(&mut self) {
+        let trace = self.trace;
+        let verdict = match &trace.fault {
+            None => (self.paint.good)(
+                "encrypted to the end, by the word of those on the way about whom they ask",
+            ),
+            Some(fault) => (self.paint.bad)(&tame(fault)),
+        };
+        self.line("", &verdict);
+        if let Some(route) = &trace.route {
+            let whom = match trace.asks {
+                Some(node) => format!("questions go to {}", trace.nodes[node].title()),
+                None => "questions go nowhere".to_owned(),
+            };
+            self.line("", &format!("{whom} (route = \"{}\")", tame(route)));
+        }
+        let when = format!(
+            "looked at {}, to be relied on for {} seconds",
+            tame(&trace.looked_at),
+            trace.ttl
+        );
+        self.line("", &when);
+    }
+}
+
+fn introduction(node: &TracedNode) -> String {
+    let mut about = vec![node.occupation().to_owned()];
+    if node.kind == "named" {
+        about.extend(node.addresses.iter().map(ToString::to_string));
+    }
+    format!("{} ({})", node.title(), about.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::chain::draw::samples;
+
+    #[test]
+    fn everybody_is_drawn_once_and_each_hop_with_its_label_and_what_is_wrong_with_it() {
+        let drawn = text(&samples::diamond(), Paint::NONE);
+        let expected = "\
+this computer
+└─ proven    DoT, DANE        8g2l0qv7c4m1t5b9r3se.zz (forwarder, 192.168.1.1)
+   ├─ proven    DoT, DANE        aaaaaaaaaaaaaaaaaaaa.zz (forwarder, 192.0.2.1)
+   │  └─ claimed   DoT, DANE        cccccccccccccccccccc.zz (resolver, 192.0.2.3)
+   │               cannot be met from here (timed out)
+   ├─ claimed   DoT, PKIX dns.example 192.0.2.9:853 (nobody knows what)
+   │            it has no name, and says nothing about itself
+   │  └─ unknown   whom it asks: it is not upgraded, and says nothing
+   └─ CLEARTEXT plain DNS        bbbbbbbbbbbbbbbbbbbb.zz (forwarder, 192.0.2.2)
+                it is asked in cleartext
+      └─ claimed   DoT, DANE        cccccccccccccccccccc.zz (as above)
+                   cannot be met from here (timed out)
+";
+        let (tree, summary) = drawn.split_once("\n\n").unwrap();
+        assert_eq!(format!("{tree}\n"), expected);
+        assert!(
+            summary.starts_with("the chain is not encrypted to the end: 8g2l"),
+            "{summary}"
+        );
+        assert!(summary.contains("questions go to 8g2l0qv7c4m1t5b9r3se.zz (route = \"nearest\")"));
+    }
+
+    #[test]
+    fn a_cycle_ends_where_it_began() {
+        let drawn = text(&samples::cycle(), Paint::NONE);
+        assert_eq!(
+            drawn.matches("8g2l0qv7c4m1t5b9r3se.zz (as above)").count(),
+            1,
+            "{drawn}"
+        );
+        assert!(drawn.lines().count() < 10, "{drawn}");
+    }
+
+    #[test]
+    fn what_others_wrote_does_nothing_to_a_terminal() {
+        let mut trace = samples::diamond();
+        trace.hops[2].proof = Some("pkix \x1b[2J\u{202e}evil".to_owned());
+        trace.hops[2].cause = "\r\nencrypted to the end\x07".to_owned();
+        let drawn = text(&trace, Paint::NONE);
+        let strange = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!drawn.contains(strange), "{drawn:?}");
+        assert!(!drawn.contains("\nencrypted to the end"), "{drawn:?}");
+    }
+}
