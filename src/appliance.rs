@@ -25,7 +25,8 @@ use crate::{
     error,
     listen::{Front, FrontConfig, Inherited},
     publish::{self, Publisher},
-    resolve, rollover,
+    resolve::{self, Built, Forward, Roster},
+    rollover,
     tls::{Tickets, server_config},
 };
 
@@ -45,6 +46,10 @@ pub struct Appliance {
     /// The key before that is in wrong hands, and connections still use it.
     exposed: bool,
     front: Front,
+    /// The upstreams of which this is a client.
+    roster: Roster,
+    /// What is asked, where that are upstreams.
+    forward: Option<Arc<Forward>>,
     started: Instant,
     last_reload: Option<Reload>,
 }
@@ -79,7 +84,10 @@ impl Appliance {
             let name = keeper.identity().name();
             tracing::info!(%name, folder = %dir.display(), "identity made");
         }
-        let source = resolve::build(&config.resolve).map_err(error::of_source)?;
+        let own = keeper.identity().name().clone();
+        let mut roster = Roster::new(&config.state_dir, Some(own));
+        let Built { source, forward } =
+            resolve::build(&config.resolve, &mut roster).map_err(error::of_source)?;
         let workers = config.workers.unwrap_or_else(processors);
         let responder = Arc::new(Responder::new(
             source,
@@ -124,6 +132,8 @@ impl Appliance {
             served,
             exposed: false,
             front,
+            roster,
+            forward,
             started: Instant::now(),
             last_reload: None,
         })
@@ -206,6 +216,8 @@ impl Appliance {
     /// false is given back.
     pub fn reload(&mut self, config: Result<Config, Failure>, trigger: Trigger) -> bool {
         let applied = config.and_then(|config| self.apply(config, trigger));
+        // Whether it worked or not: nobody else is asked from now on.
+        self.roster.keep_only(&self.config.resolve.discovered());
         let reload = Reload {
             at: UnixTime::now(),
             needs_restart: applied.as_ref().cloned().unwrap_or_default(),
@@ -228,6 +240,9 @@ impl Appliance {
             tracing::warn!(key, "this change takes effect after a restart");
         }
         let done = reload.error.is_none();
+        if done && trigger == Trigger::Host {
+            self.roster.look_again();
+        }
         self.last_reload = Some(reload);
         done
     }
@@ -245,7 +260,8 @@ impl Appliance {
         let source = if !changed {
             None
         } else {
-            Some(resolve::build(&config.resolve).map_err(error::of_source)?)
+            let built = resolve::build(&config.resolve, &mut self.roster);
+            Some(built.map_err(error::of_source)?)
         };
         let cache = match config.cache == self.config.cache {
             true => None,
@@ -257,8 +273,9 @@ impl Appliance {
         if let Some(cache) = cache {
             self.responder.replace_cache(cache);
         }
-        if let Some(source) = source {
+        if let Some(Built { source, forward }) = source {
             self.responder.replace_source(source);
+            self.forward = forward;
         }
         self.responder.replace_access(config.access.clone());
         let mut waits = Vec::new();

@@ -17,7 +17,11 @@ pub fn of_config(error: ConfigError) -> Failure {
 
 /// A source of answers that the configuration describes and that cannot be had.
 pub fn of_source(error: BuildError) -> Failure {
-    Failure::new(Exit::Usage, error.to_string())
+    match error {
+        // Nothing is wrong with the configuration.
+        BuildError::Store(error) => error.into(),
+        error => Failure::new(Exit::Usage, error.to_string()),
+    }
 }
 
 /// A socket that cannot be served.

@@ -27,7 +27,7 @@ pub async fn run(place: Place) -> Result<(), Failure> {
     let config = run::load(&options, &run::observe()?)?;
     let name = check_identity(&config.identity_dir())?;
     // The source reads its files and asks nobody.
-    resolve::build(&config.resolve).map_err(error::of_source)?;
+    resolve::check(&config.resolve).map_err(error::of_source)?;
     let running = daemon::ask(&place, &Request::new("status")).await.ok();
     check_ports(&config, running.as_ref())?;
     print(&text(&config, name.as_deref(), running.is_some()))

@@ -12,7 +12,7 @@ use zzdot_client::cache;
 use zzdot_zonegen::{publish::MAX_ADDRESSES, rollover::Intervals, zone::ServerType};
 
 use super::{
-    Config, MAX_WORKERS, Paths, Problem, Resolve, STOP_WITHIN, Upstream,
+    Config, MAX_WORKERS, Paths, Problem, Resolve, STOP_WITHIN, Upstream, UpstreamKind,
     file::{self, File, Mode},
     value::{self, Upstreams},
 };
@@ -250,11 +250,12 @@ fn resolution(
                     listed.clone()
                 }
             };
-            let ca_file = keys.ca_file.clone();
-            Ok((
-                Resolve::Forward { upstreams, ca_file },
-                ServerType::Forwarder,
-            ))
+            let forward = Resolve::Forward {
+                upstreams,
+                ca_file: keys.ca_file.clone(),
+                require: keys.require.unwrap_or_default(),
+            };
+            Ok((forward, ServerType::Forwarder))
         }
         Mode::Recursive => Ok((
             Resolve::Recursive {
@@ -291,6 +292,7 @@ fn refuse_keys_of_other_modes(keys: &file::Resolve) -> Result<(), Problem> {
             &[Mode::Forward, Mode::Local][..],
         ),
         ("resolve.ca-file", keys.ca_file.is_some(), &[Mode::Forward]),
+        ("resolve.require", keys.require.is_some(), &[Mode::Forward]),
         (
             "resolve.root-hints",
             keys.root_hints.is_some(),
@@ -357,7 +359,7 @@ fn local_resolver(
     let [resolver] = &listed[..] else {
         return refuse(format!("{} addresses with mode \"local\"", listed.len()));
     };
-    if resolver.tls_name.is_some() {
+    if resolver.kind != UpstreamKind::Discovered {
         return refuse(format!(
             "{resolver} speaks TLS, which mode \"local\" does not need"
         ));

@@ -79,6 +79,8 @@ pub struct Resolve {
     pub upstreams: Option<Upstreams>,
     /// The certificate authorities, in PEM, that vouch for upstreams over TLS.
     pub ca_file: Option<PathBuf>,
+    /// How well a question is kept from others on its way upstream, at the least.
+    pub require: Option<Require>,
     /// The root servers for `recursive`, in master-file form.
     pub root_hints: Option<PathBuf>,
     /// The keys of the root for `recursive`, as DNSKEY records in master-file form.
@@ -100,6 +102,30 @@ pub enum Mode {
     Recursive,
     /// Ask the resolver that already runs on this machine.
     Local,
+}
+
+/// `resolve.require`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Require {
+    /// As well as the upstream allows, in cleartext where there is no other way.
+    #[default]
+    Any,
+    /// Encrypted, if need be to whoever answers there.
+    Encrypted,
+    /// Encrypted, to somebody who proves who it is.
+    Authenticated,
+}
+
+impl Require {
+    /// As the configuration and `zzdot status` write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Encrypted => "encrypted",
+            Self::Authenticated => "authenticated",
+        }
+    }
 }
 
 /// `resolve.server-type`

@@ -22,10 +22,12 @@ mod complete;
 mod environment;
 pub mod file;
 mod locate;
+mod upstream;
 pub mod value;
 
 pub use environment::Environment;
-pub use value::Upstream;
+pub use file::Require;
+pub use upstream::{Upstream, UpstreamKind};
 
 use self::file::File;
 
@@ -82,6 +84,8 @@ pub enum Resolve {
         upstreams: Vec<Upstream>,
         /// The authorities for upstreams over TLS; those of the system when absent.
         ca_file: Option<PathBuf>,
+        /// How well a question has to be kept from others on its way there.
+        require: Require,
     },
     /// From the root downwards.
     Recursive {
@@ -100,6 +104,16 @@ pub enum Resolve {
 }
 
 impl Resolve {
+    /// Where the upstreams are that are to be discovered.
+    pub fn discovered(&self) -> Vec<SocketAddr> {
+        let Self::Forward { upstreams, .. } = self else {
+            return Vec::new();
+        };
+        let discovered = |upstream: &&Upstream| upstream.kind == UpstreamKind::Discovered;
+        let discovered = upstreams.iter().filter(discovered);
+        discovered.map(|upstream| upstream.address).collect()
+    }
+
     /// Whether there is more to it than stands in the configuration.
     pub fn reads_files(&self) -> bool {
         match self {

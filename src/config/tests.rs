@@ -71,7 +71,13 @@ fn without_a_file_private_addresses_are_served_and_the_hosts_upstreams_asked() {
     // Its own address among the upstreams would be a circle.
     let upstreams = vec![Upstream::plain(ip("9.9.9.9"))];
     let ca_file = None;
-    assert_eq!(config.resolve, Resolve::Forward { upstreams, ca_file });
+    let require = Require::Any;
+    let forward = Resolve::Forward {
+        upstreams,
+        ca_file,
+        require,
+    };
+    assert_eq!(config.resolve, forward);
     assert_eq!(config.server_type, ServerType::Forwarder);
     // Nobody else's loopback is this server.
     assert_eq!(config.published, [ip("192.168.1.1"), ip("fd00::1")]);
@@ -249,13 +255,14 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "[resolve]\nupstreams = [\"tls://192.0.2.1\"]\n",
             "zzdot.toml:2: resolve.upstreams: \"tls://192.0.2.1\" lacks the name that the \
-             certificate must bear; allowed: \"system\", ADDRESS[:PORT], or \
-             tls://ADDRESS[:PORT]#NAME",
+             certificate must bear, or the pin of its key; allowed: \"system\", ADDRESS[:PORT], \
+             tls://ADDRESS[:PORT]#NAME, or tls://ADDRESS[:PORT]?pin=sha256/BASE64",
         ),
         (
             "[resolve]\nupstreams = [\"https://192.0.2.1\"]\n",
             "zzdot.toml:2: resolve.upstreams: \"https://192.0.2.1\" has an unknown scheme; \
-             allowed: \"system\", ADDRESS[:PORT], or tls://ADDRESS[:PORT]#NAME",
+             allowed: \"system\", ADDRESS[:PORT], tls://ADDRESS[:PORT]#NAME, or \
+             tls://ADDRESS[:PORT]?pin=sha256/BASE64",
         ),
         (
             "[resolve]\nupstreams = [\"system\", \"192.0.2.1\"]\n",

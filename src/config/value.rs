@@ -8,8 +8,9 @@ use std::{
 
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
-use rustls::pki_types::{DnsName, ServerName};
 use serde::Deserialize;
+
+use super::upstream::{FORMS, Upstream};
 
 /// `ADDRESS` or `ADDRESS:PORT`; IPv6 addresses take brackets when a port follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -114,85 +115,6 @@ impl TryFrom<String> for Suffix {
     }
 }
 
-/// One server that questions are forwarded to.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Upstream {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The name that its certificate must bear; cleartext when absent.
-    pub tls_name: Option<ServerName<'static>>,
-}
-
-impl Upstream {
-    /// A cleartext upstream on port 53.
-    pub fn plain(address: IpAddr) -> Self {
-        Self {
-            address: SocketAddr::new(address, 53),
-            tls_name: None,
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.tls_name {
-            None => write!(out, "{}", self.address),
-            Some(name) => write!(out, "tls://{}#{}", self.address, name.to_str()),
-        }
-    }
-}
-
-impl FromStr for Upstream {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = |why: &str| {
-            format!(
-                "{text:?} {why}; allowed: \"system\", ADDRESS[:PORT], or tls://ADDRESS[:PORT]#NAME"
-            )
-        };
-        let Some(rest) = text.strip_prefix("tls://") else {
-            if text.contains("://") {
-                return Err(refuse("has an unknown scheme"));
-            }
-            let endpoint: Endpoint = text.parse().map_err(|_| refuse("is not an address"))?;
-            return Ok(Self {
-                address: usable(endpoint.or_port(53)).map_err(refuse)?,
-                tls_name: None,
-            });
-        };
-        let (endpoint, name) = rest
-            .split_once('#')
-            .ok_or_else(|| refuse("lacks the name that the certificate must bear"))?;
-        let endpoint: Endpoint = endpoint.parse().map_err(|_| refuse("is not an address"))?;
-        let name = DnsName::try_from(name.strip_suffix('.').unwrap_or(name).to_owned())
-            .map_err(|_| refuse("does not end in a host name"))?;
-        Ok(Self {
-            address: usable(endpoint.or_port(853)).map_err(refuse)?,
-            tls_name: Some(ServerName::DnsName(name)),
-        })
-    }
-}
-
-impl TryFrom<String> for Upstream {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-fn usable(address: SocketAddr) -> Result<SocketAddr, &'static str> {
-    if address.ip().is_unspecified() {
-        return Err("is the unspecified address");
-    }
-    if address.ip().is_multicast() {
-        return Err("is a multicast address");
-    }
-    Ok(address)
-}
-
 /// The servers of `resolve.upstreams`: a list, or whatever the host uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstreams {
@@ -210,9 +132,7 @@ impl<'de> Deserialize<'de> for Upstreams {
             type Value = Upstreams;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str(
-                    "\"system\" or a list of ADDRESS[:PORT] and tls://ADDRESS[:PORT]#NAME",
-                )
+                write!(out, "\"system\" or a list of {FORMS}")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Upstreams, E> {

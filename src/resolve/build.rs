@@ -7,16 +7,19 @@ use std::{
 
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
-use zzdot_client::dot::{ConnectError, DotLimits, DotPool, Endpoint, PeerProof};
+use zzdot_client::{
+    dot::{ConnectError, DotLimits, DotPool, Endpoint, PeerProof},
+    store::StoreError,
+};
 
 use super::{
-    Forward, Local, Recursive, RecursiveError, RecursiveOptions, Source,
-    forward::{Reach, Server},
+    Forward, Local, Recursive, RecursiveError, RecursiveOptions, Roster, Source,
+    forward::{Discovered, Proof, Reach, Server},
     loops::{Forwarding, LoopGuard},
 };
-use crate::config::{Resolve, Upstream};
+use crate::config::{Require, Resolve, Upstream, UpstreamKind};
 
 /// Why there is no source of answers.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub enum BuildError {
          ca-certificates or set resolve.ca-file"
     )]
     NoAuthorities,
+    /// What is remembered of upstreams cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A TLS upstream cannot be used.
     #[error("{upstream}: {detail}")]
     Tls {
@@ -49,67 +55,162 @@ pub enum BuildError {
     },
 }
 
-/// Builds the source that `resolve` describes.
-pub fn build(resolve: &Resolve) -> Result<Arc<dyn Source>, BuildError> {
-    Ok(match resolve {
-        Resolve::Forward { upstreams, ca_file } => forward(upstreams, ca_file.as_deref())?,
-        Resolve::Recursive {
-            root_hints,
-            trust_anchor,
-            allow_private_nameservers,
-        } => Arc::new(Recursive::new(&RecursiveOptions {
+/// A source of answers.
+pub struct Built {
+    /// What is asked.
+    pub source: Arc<dyn Source>,
+    /// The same, where it forwards to upstreams that others are told about.
+    pub forward: Option<Arc<Forward>>,
+}
+
+/// Builds the source that `resolve` describes. Upstreams that are discovered are those of `roster`, which may be more
+/// than these afterwards. Call within a runtime that lasts.
+pub fn build(resolve: &Resolve, roster: &mut Roster) -> Result<Built, BuildError> {
+    let source: Arc<dyn Source> = match resolve {
+        Resolve::Forward {
+            upstreams,
+            ca_file,
+            require,
+        } => return forward(upstreams, ca_file.as_deref(), *require, roster),
+        Resolve::Recursive { .. } => Arc::new(recursive(resolve)?),
+        Resolve::Local { resolver } => Arc::new(Local::new(*resolver)),
+    };
+    Ok(Built {
+        source,
+        forward: None,
+    })
+}
+
+/// Whether there is such a source, as far as can be told without asking anybody and without writing anything.
+pub fn check(resolve: &Resolve) -> Result<(), BuildError> {
+    match resolve {
+        Resolve::Forward {
+            upstreams, ca_file, ..
+        } => {
+            let ca_file = ca_file.as_deref();
+            let roots = roots_for(upstreams, ca_file)?;
+            for upstream in upstreams {
+                if let UpstreamKind::Tls { name, pins } = &upstream.kind {
+                    configured(upstream, name.as_ref(), pins, ca_file.is_some(), &roots)?;
+                }
+            }
+            Ok(())
+        }
+        Resolve::Recursive { .. } => Ok(recursive(resolve).map(drop)?),
+        Resolve::Local { .. } => Ok(()),
+    }
+}
+
+fn recursive(resolve: &Resolve) -> Result<Recursive, RecursiveError> {
+    let mut options = RecursiveOptions::default();
+    if let Resolve::Recursive {
+        root_hints,
+        trust_anchor,
+        allow_private_nameservers,
+    } = resolve
+    {
+        options = RecursiveOptions {
             root_hints: root_hints.clone(),
             trust_anchor: trust_anchor.clone(),
             allow_private_nameservers: *allow_private_nameservers,
-        })?),
-        Resolve::Local { resolver } => Arc::new(Local::new(*resolver)),
+        };
+    }
+    Recursive::new(&options)
+}
+
+fn forward(
+    upstreams: &[Upstream],
+    ca_file: Option<&Path>,
+    require: Require,
+    roster: &mut Roster,
+) -> Result<Built, BuildError> {
+    let roots = roots_for(upstreams, ca_file)?;
+    let mut servers = Vec::new();
+    for upstream in upstreams {
+        let reach = match &upstream.kind {
+            UpstreamKind::Tls { name, pins } => {
+                configured(upstream, name.as_ref(), pins, ca_file.is_some(), &roots)?
+            }
+            UpstreamKind::Discovered => {
+                let server = roster.server(upstream.address, require)?;
+                Reach::Discovered(Discovered::new(server, roster.own().cloned()))
+            }
+        };
+        servers.push(Server {
+            address: upstream.address,
+            reach,
+        });
+    }
+    let forward = Arc::new(Forward::new(servers));
+    let source: Arc<dyn Source> = match upstreams.first() {
+        Some(first) => Arc::new(Forwarding(LoopGuard::new(
+            Arc::clone(&forward),
+            first.address,
+        ))),
+        None => Arc::clone(&forward) as Arc<dyn Source>,
+    };
+    Ok(Built {
+        source,
+        forward: Some(forward),
     })
 }
 
-fn forward(upstreams: &[Upstream], ca_file: Option<&Path>) -> Result<Arc<dyn Source>, BuildError> {
-    let needs_roots = upstreams.iter().any(|upstream| upstream.tls_name.is_some());
+/// What vouches for certificates; empty where nothing needs it.
+fn roots_for(
+    upstreams: &[Upstream],
+    ca_file: Option<&Path>,
+) -> Result<Arc<RootCertStore>, BuildError> {
+    let needs_roots = upstreams.iter().any(
+        |upstream| matches!(&upstream.kind, UpstreamKind::Tls { pins, .. } if pins.is_empty()),
+    );
     // A file that was named is looked at even when nothing needs it yet: better now than later.
-    let roots = if needs_roots || ca_file.is_some() {
-        Arc::new(authorities(ca_file)?)
+    Ok(Arc::new(if needs_roots || ca_file.is_some() {
+        authorities(ca_file)?
     } else {
-        Arc::new(RootCertStore::empty())
-    };
-    let servers = upstreams
-        .iter()
-        .map(|upstream| server(upstream, &roots))
-        .collect::<Result<Vec<_>, _>>()?;
-    let forward = Forward::new(servers);
-    Ok(match upstreams.first() {
-        Some(first) => Arc::new(Forwarding(LoopGuard::new(forward, first.address))),
-        None => Arc::new(forward),
-    })
+        RootCertStore::empty()
+    }))
 }
 
-fn server(upstream: &Upstream, roots: &Arc<RootCertStore>) -> Result<Server, BuildError> {
-    let reach = match &upstream.tls_name {
-        None => Reach::Plain,
-        Some(name) => {
-            let endpoint = Endpoint {
-                address: upstream.address,
-                server_name: Some(name.clone()),
-                proof: PeerProof::Pkix {
-                    name: name.clone(),
-                    roots: roots.clone(),
-                },
-            };
-            let pool =
-                DotPool::new(&endpoint, DotLimits::default()).map_err(|error: ConnectError| {
-                    BuildError::Tls {
-                        upstream: upstream.to_string(),
-                        detail: error.to_string(),
-                    }
-                })?;
-            Reach::Tls(Box::new(pool))
-        }
+/// A server whose proof is configured.
+fn configured(
+    upstream: &Upstream,
+    name: Option<&ServerName<'static>>,
+    pins: &[[u8; 32]],
+    has_ca_file: bool,
+    roots: &Arc<RootCertStore>,
+) -> Result<Reach, BuildError> {
+    let (peer, proof) = match name {
+        Some(name) if pins.is_empty() => (
+            PeerProof::Pkix {
+                name: name.clone(),
+                roots: Arc::clone(roots),
+            },
+            Proof::Pkix(name.to_str().into_owned()),
+        ),
+        // As the client has it: a file of authorities beside a pin means both.
+        Some(name) if has_ca_file => (
+            PeerProof::Both {
+                pins: pins.to_vec(),
+                name: name.clone(),
+                roots: Arc::clone(roots),
+            },
+            Proof::Pin,
+        ),
+        _ => (PeerProof::Spki(pins.to_vec()), Proof::Pin),
     };
-    Ok(Server {
+    let endpoint = Endpoint {
         address: upstream.address,
-        reach,
+        server_name: name.cloned(),
+        proof: peer,
+    };
+    let refuse = |error: ConnectError| BuildError::Tls {
+        upstream: upstream.to_string(),
+        detail: error.to_string(),
+    };
+    let pool = DotPool::new(&endpoint, DotLimits::default()).map_err(refuse)?;
+    Ok(Reach::Tls {
+        pool: Box::new(pool),
+        proof,
     })
 }
 

@@ -19,7 +19,7 @@ pub struct Local {
 impl Local {
     /// Asks `resolver`, and notices when that asks this server in turn.
     pub fn new(resolver: SocketAddr) -> Self {
-        let forward = Forward::plain(&[resolver]);
+        let forward = Arc::new(Forward::plain(&[resolver]));
         Self {
             resolver,
             guard: LoopGuard::new(forward, resolver),

@@ -49,9 +49,9 @@ struct Seen {
 }
 
 impl LoopGuard {
-    pub(super) fn new(inner: Forward, upstream: SocketAddr) -> Self {
+    pub(super) fn new(inner: Arc<Forward>, upstream: SocketAddr) -> Self {
         Self {
-            inner: Arc::new(inner),
+            inner,
             upstream,
             probe: random_name(),
             seen: Mutex::default(),

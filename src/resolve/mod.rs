@@ -15,8 +15,8 @@ mod loops;
 mod passage;
 mod recursive;
 
-pub use build::{BuildError, build};
-pub use forward::Forward;
+pub use build::{BuildError, Built, build, check};
+pub use forward::{Forward, Roster};
 pub use local::Local;
 pub use passage::{Passage, Through};
 pub use recursive::{Recursive, RecursiveError, RecursiveOptions, RootsError};
@@ -78,6 +78,18 @@ pub enum ResolveError {
         /// The upstream that leads back.
         upstream: SocketAddr,
     },
+    /// The upstream cannot be trusted, or cannot be reached as the configuration requires.
+    #[error("upstream {upstream}: {reason}")]
+    Refused {
+        /// Which.
+        upstream: SocketAddr,
+        /// The name of the reason (protocol §10).
+        reason: &'static str,
+        /// The extended error that goes with it (RFC 8914).
+        code: u16,
+        /// And its text.
+        text: String,
+    },
     /// No upstream is known.
     #[error("no upstream is known")]
     NoUpstream,
@@ -130,6 +142,7 @@ impl ResolveError {
     /// The Extended DNS Error that goes with it: info-code and text (RFC 8914).
     pub fn ede(&self) -> (u16, Cow<'static, str>) {
         match self {
+            Self::Refused { code, text, .. } => (*code, format!("upstream: {text}").into()),
             Self::TimedOut => (22, "no upstream answered in time".into()),
             Self::Unreachable => (23, "no upstream could be reached".into()),
             Self::InvalidAnswer { reason, .. } => (24, (*reason).into()),

@@ -22,6 +22,7 @@ use crate::stub::StubLimits;
 pub use address::{MetricsAddress, address_and_port};
 pub use places::{control_socket, state_dir};
 pub(crate) use proof::native_roots;
+pub use proof::parse_pin;
 
 use address::{ListenAddress, ServerSetting};
 use proof::{Pins, proof};

@@ -39,7 +39,11 @@ impl<'de> Deserialize<'de> for Pins {
     }
 }
 
-fn parse_pin(text: &str) -> Result<[u8; 32], String> {
+/// One pin as it is written: `sha256/` and the digest of a key in base64.
+///
+/// # Errors
+/// What was found instead.
+pub fn parse_pin(text: &str) -> Result<[u8; 32], String> {
     text.strip_prefix("sha256/")
         .and_then(|encoded| data_encoding::BASE64.decode(encoded.as_bytes()).ok())
         .and_then(|bytes| bytes.try_into().ok())

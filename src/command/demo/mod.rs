@@ -145,10 +145,7 @@ impl Answers {
         }
         let sample = Sample::start().await?;
         Ok(Self {
-            upstreams: vec![config::Upstream {
-                address: sample.address,
-                tls_name: None,
-            }],
+            upstreams: vec![config::Upstream::at(sample.address)],
             description: "a small built-in zone, \"example\"".to_owned(),
             name: sample::HELLO.to_owned(),
             _sample: Some(sample),
@@ -203,6 +200,7 @@ fn configuration(
         resolve: Resolve::Forward {
             upstreams: upstreams.to_vec(),
             ca_file: None,
+            require: config::Require::Any,
         },
         server_type: zzdot_zonegen::zone::ServerType::Forwarder,
         published: vec![dns.ip()],

@@ -16,27 +16,24 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
-use zzdot_client::{
-    dot::{DotError, DotPool},
-    exchange::{self, ExchangeError, ExchangeLimits, TCP_PACKETS},
-    wire::View,
-};
+use zzdot_client::wire::View;
 
-use self::order::Health;
+use self::{order::Health, reach::Reached};
 use super::{
     MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source,
     inflight::{InFlight, key_of},
 };
 
 mod order;
+mod reach;
+mod roster;
 pub(super) mod sanitise;
+
+pub(crate) use reach::{Discovered, Proof, Reach};
+pub use roster::Roster;
 
 /// What one attempt at one upstream may cost: three datagrams, or two and then TCP, and one spare.
 const PACKETS_AN_ATTEMPT: u32 = 9;
-
-/// What a question over TLS counts for: the pool sends it at most on two connections, and a
-/// connection serves many questions.
-const TLS_PACKETS: u32 = 2;
 
 /// The option that carries an extended error (RFC 8914 §2).
 const EXTENDED_ERROR: u16 = 15;
@@ -48,14 +45,6 @@ const NXDOMAIN: u16 = 3;
 /// Extended errors with which a server says that it validated and refused (RFC 8914 §4.6 to §4.13):
 /// somebody who does not validate must not be asked instead.
 const VALIDATION_FAILED: std::ops::RangeInclusive<u16> = 5..=12;
-
-/// A way to reach one server.
-pub(crate) enum Reach {
-    /// UDP, and TCP where that does not do.
-    Plain,
-    /// DNS over TLS, whose certificate is checked.
-    Tls(Box<DotPool>),
-}
 
 /// One upstream server.
 pub(crate) struct Server {
@@ -138,7 +127,7 @@ impl Source for Forward {
             .map(|(server, health)| {
                 serde_json::json!({
                     "address": server.address.to_string(),
-                    "transport": server.reach.name(),
+                    "transport": server.reach.transport(),
                     "resting": health.rests(now),
                     "latency-ms": health.latency().map(|time| time.as_millis() as u64),
                     "answered": health.answered,
@@ -160,15 +149,6 @@ impl fmt::Debug for Forward {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses = self.shared.servers.iter().map(|server| server.address);
         out.debug_list().entries(addresses).finish()
-    }
-}
-
-impl Reach {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Tls(_) => "dot",
-        }
     }
 }
 
@@ -198,7 +178,13 @@ impl Shared {
             let given = PACKETS_AN_ATTEMPT.min(MAX_PACKETS_A_QUESTION);
             return self.judge(self.attempt(0, given, query, deadline).await);
         }
-        let mut waiting = order::order(&self.health(), Instant::now().into_std()).into_iter();
+        let tiers: Vec<_> = self
+            .servers
+            .iter()
+            .map(|server| server.reach.tier())
+            .collect();
+        let now = Instant::now().into_std();
+        let mut waiting = order::order(&self.health(), &tiers, now).into_iter();
         let mut next = waiting.next();
         let mut budget = MAX_PACKETS_A_QUESTION;
         let mut running = FuturesUnordered::new();
@@ -212,9 +198,10 @@ impl Shared {
             {
                 let given = budget.min(PACKETS_AN_ATTEMPT);
                 budget -= given;
-                hedge_at = Instant::now() + self.health()[at].hedge_after();
                 running.push(self.attempt(at, given, query, deadline));
                 next = waiting.next();
+                let worse = next.is_some_and(|next| tiers[next] > tiers[at]);
+                hedge_at = Instant::now() + self.health()[at].hedge_after(worse);
             }
             let finished = tokio::select! {
                 biased;
@@ -242,10 +229,8 @@ impl Shared {
     async fn attempt(&self, at: usize, given: u32, query: &[u8], deadline: Instant) -> Attempt {
         let server = &self.servers[at];
         let started = Instant::now();
-        let (message, spent) = match &server.reach {
-            Reach::Plain => ask_plain(server.address, given, query, deadline).await,
-            Reach::Tls(pool) => (ask_tls(pool, query, deadline).await, TLS_PACKETS.min(given)),
-        };
+        let reach = &server.reach;
+        let Reached { message, spent } = reach.ask(server.address, query, given, deadline).await;
         let outcome = message.and_then(|message| {
             sanitise::incoming(query, &message).map_err(|reason| ResolveError::InvalidAnswer {
                 upstream: server.address,
@@ -279,46 +264,6 @@ impl Shared {
         }
         attempt.outcome
     }
-}
-
-async fn ask_plain(
-    server: SocketAddr,
-    given: u32,
-    query: &[u8],
-    deadline: Instant,
-) -> (Result<Vec<u8>, ResolveError>, u32) {
-    let limits = ExchangeLimits {
-        packets: given,
-        // TCP has to remain possible when an answer does not fit.
-        udp_tries: given.saturating_sub(TCP_PACKETS).clamp(1, 3),
-        ..ExchangeLimits::default()
-    };
-    match exchange::udp_then_tcp(server, query, &limits, deadline.into_std()).await {
-        Ok(reply) => (Ok(reply.message), reply.tally.packets),
-        Err(error) => {
-            let spent = error.tally().packets;
-            let error = match error {
-                ExchangeError::NoAnswer { .. } => ResolveError::TimedOut,
-                ExchangeError::Unreachable { .. }
-                | ExchangeError::TcpFailed { .. }
-                | ExchangeError::Local(_) => ResolveError::Unreachable,
-                ExchangeError::NotAQuery(_) | ExchangeError::NoQuestion => {
-                    ResolveError::Unsupported("the query cannot be forwarded")
-                }
-            };
-            (Err(error), spent)
-        }
-    }
-}
-
-async fn ask_tls(pool: &DotPool, query: &[u8], deadline: Instant) -> Result<Vec<u8>, ResolveError> {
-    pool.ask(query, deadline.into_std())
-        .await
-        .map_err(|error| match error {
-            DotError::Deadline { .. } => ResolveError::TimedOut,
-            DotError::Busy { .. } => ResolveError::Overloaded,
-            _ => ResolveError::Unreachable,
-        })
 }
 
 /// Whether other upstreams need not be asked: this one knows, or it validated and refused.

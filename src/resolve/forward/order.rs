@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::reach::Tier;
+
 /// What an upstream that was never asked is believed to take.
 const UNKNOWN_LATENCY: Duration = Duration::from_millis(50);
 
@@ -19,6 +21,10 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 /// The bounds of the wait before the next upstream is asked as well.
 const HEDGE_AT_LEAST: Duration = Duration::from_millis(150);
 const HEDGE_AT_MOST: Duration = Duration::from_millis(1_200);
+
+/// The same, where the next one keeps a question from others less well: it is asked when the better ones failed, or when
+/// they leave the asker without an answer for so long that he would ask again.
+const HEDGE_TO_WORSE: Duration = Duration::from_millis(2_500);
 
 /// What is known about one upstream.
 #[derive(Debug, Clone)]
@@ -71,20 +77,24 @@ impl Health {
         (self.answered > 0).then_some(self.latency)
     }
 
-    /// How long to wait for this one before the next is asked as well.
-    pub(super) fn hedge_after(&self) -> Duration {
+    /// How long to wait for this one before the next is asked as well, which may be a worse one.
+    pub(super) fn hedge_after(&self, to_worse: bool) -> Duration {
+        if to_worse {
+            return HEDGE_TO_WORSE;
+        }
         (self.latency * 3).clamp(HEDGE_AT_LEAST, HEDGE_AT_MOST)
     }
 }
 
-/// The upstreams in the order in which they are asked: those at work before those that rest, then
-/// by latency in steps (so that noise does not reorder equals), then as configured.
-pub(super) fn order(upstreams: &[Health], now: Instant) -> Vec<usize> {
+/// The upstreams in the order in which they are asked: those at work before those that rest, those that keep a question
+/// from others before those that do not, then by latency in steps (so that noise does not reorder equals), then as
+/// configured.
+pub(super) fn order(upstreams: &[Health], tiers: &[Tier], now: Instant) -> Vec<usize> {
     let mut order: Vec<usize> = (0..upstreams.len()).collect();
     order.sort_by_key(|&at| {
         let upstream = &upstreams[at];
         let step = upstream.latency.as_millis().max(1).ilog2();
-        (upstream.rests(now), step, at)
+        (upstream.rests(now), tiers[at], step, at)
     });
     order
 }
@@ -95,11 +105,12 @@ mod tests {
 
     const QUICK: Duration = Duration::from_millis(4);
     const SLOW: Duration = Duration::from_millis(400);
+    const CLEAR: &[Tier] = &[Tier::Cleartext; 3];
 
     #[test]
     fn the_configured_order_holds_while_nothing_is_known() {
         let upstreams = [Health::new(), Health::new(), Health::new()];
-        assert_eq!(order(&upstreams, Instant::now()), [0, 1, 2]);
+        assert_eq!(order(&upstreams, CLEAR, Instant::now()), [0, 1, 2]);
     }
 
     #[test]
@@ -109,7 +120,23 @@ mod tests {
             upstreams[0].on_answer(SLOW);
             upstreams[1].on_answer(QUICK);
         }
-        assert_eq!(order(&upstreams, Instant::now()), [1, 0]);
+        assert_eq!(order(&upstreams, CLEAR, Instant::now()), [1, 0]);
+    }
+
+    #[test]
+    fn who_keeps_a_question_from_others_is_asked_before_who_is_quick() {
+        let now = Instant::now();
+        let mut upstreams = [Health::new(), Health::new(), Health::new()];
+        for (upstream, took) in upstreams.iter_mut().zip([QUICK, SLOW, SLOW]) {
+            upstream.on_answer(took);
+        }
+        let tiers = [Tier::Cleartext, Tier::Encrypted, Tier::Authenticated];
+        assert_eq!(order(&upstreams, &tiers, now), [2, 1, 0]);
+        // One that does not answer protects nobody.
+        upstreams[2].on_failure(now);
+        upstreams[2].on_failure(now);
+        assert_eq!(order(&upstreams, &tiers, now), [1, 0, 2]);
+        assert!(upstreams[1].hedge_after(true) > upstreams[1].hedge_after(false));
     }
 
     #[test]
@@ -117,12 +144,16 @@ mod tests {
         let now = Instant::now();
         let mut upstreams = [Health::new(), Health::new()];
         upstreams[0].on_failure(now);
-        assert_eq!(order(&upstreams, now), [0, 1], "one failure is chance");
+        assert_eq!(
+            order(&upstreams, CLEAR, now),
+            [0, 1],
+            "one failure is chance"
+        );
         upstreams[0].on_failure(now);
-        assert_eq!(order(&upstreams, now), [1, 0]);
-        assert_eq!(order(&upstreams, now + FIRST_REST), [0, 1]);
+        assert_eq!(order(&upstreams, CLEAR, now), [1, 0]);
+        assert_eq!(order(&upstreams, CLEAR, now + FIRST_REST), [0, 1]);
         upstreams[0].on_answer(QUICK);
-        assert_eq!(order(&upstreams, now), [0, 1]);
+        assert_eq!(order(&upstreams, CLEAR, now), [0, 1]);
     }
 
     #[test]
@@ -154,10 +185,10 @@ mod tests {
         for _ in 0..50 {
             upstream.on_answer(Duration::ZERO);
         }
-        assert_eq!(upstream.hedge_after(), HEDGE_AT_LEAST);
+        assert_eq!(upstream.hedge_after(false), HEDGE_AT_LEAST);
         for _ in 0..50 {
             upstream.on_answer(Duration::from_secs(5));
         }
-        assert_eq!(upstream.hedge_after(), HEDGE_AT_MOST);
+        assert_eq!(upstream.hedge_after(false), HEDGE_AT_MOST);
     }
 }

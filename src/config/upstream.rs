@@ -1,0 +1,203 @@
+//! One server that questions are forwarded to, as it is written in the configuration.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use data_encoding::BASE64;
+use rustls::pki_types::{DnsName, ServerName};
+use serde::Deserialize;
+use zzdot_client::config::parse_pin;
+
+use super::value::Endpoint;
+
+/// The most pins of one upstream: the key of now, the next, and a spare.
+const MAX_PINS: usize = 4;
+
+/// The forms that an upstream takes, for messages.
+pub(super) const FORMS: &str = "ADDRESS[:PORT], tls://ADDRESS[:PORT]#NAME, or \
+                                tls://ADDRESS[:PORT]?pin=sha256/BASE64";
+
+/// One server that questions are forwarded to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Upstream {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it is known.
+    pub kind: UpstreamKind,
+}
+
+/// How an upstream is known, and so how it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamKind {
+    /// By what it says of itself: it is discovered, and asked over TLS where that can be.
+    Discovered,
+    /// By a proof that stands in the configuration: TLS from the first question on.
+    Tls {
+        /// The name that its certificate must bear; with pins, the name that it is greeted by.
+        name: Option<ServerName<'static>>,
+        /// SHA-256 digests of the keys that it may hold (RFC 7858 §4.2). Where there are any, names and authorities do
+        /// not matter, unless a file of authorities is configured as well.
+        pins: Vec<[u8; 32]>,
+    },
+}
+
+impl Upstream {
+    /// An upstream that is to be discovered at `address`.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            kind: UpstreamKind::Discovered,
+        }
+    }
+
+    /// The same, on port 53.
+    pub fn plain(address: IpAddr) -> Self {
+        Self::at(SocketAddr::new(address, 53))
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UpstreamKind::Tls { name, pins } = &self.kind else {
+            return write!(out, "{}", self.address);
+        };
+        write!(out, "tls://{}", self.address)?;
+        for (at, pin) in pins.iter().enumerate() {
+            let sign = if at == 0 { '?' } else { '&' };
+            write!(out, "{sign}pin=sha256/{}", BASE64.encode(pin))?;
+        }
+        match name {
+            Some(name) => write!(out, "#{}", name.to_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = |why: &str| format!("{text:?} {why}; allowed: \"system\", {FORMS}");
+        let Some(rest) = text.strip_prefix("tls://") else {
+            if text.contains("://") {
+                return Err(refuse("has an unknown scheme"));
+            }
+            let endpoint: Endpoint = text.parse().map_err(|_| refuse("is not an address"))?;
+            return Ok(Self::at(usable(endpoint.or_port(53)).map_err(refuse)?));
+        };
+        let (rest, name) = match rest.split_once('#') {
+            Some((rest, name)) => (rest, Some(name)),
+            None => (rest, None),
+        };
+        let (endpoint, parameters) = match rest.split_once('?') {
+            Some((endpoint, parameters)) => (endpoint, Some(parameters)),
+            None => (rest, None),
+        };
+        let pins = match parameters {
+            Some(parameters) => pins_in(parameters).map_err(|why| refuse(&why))?,
+            None => Vec::new(),
+        };
+        if name.is_none() && pins.is_empty() {
+            return Err(refuse(
+                "lacks the name that the certificate must bear, or the pin of its key",
+            ));
+        }
+        let endpoint: Endpoint = endpoint.parse().map_err(|_| refuse("is not an address"))?;
+        let name = name
+            .map(|name| DnsName::try_from(name.strip_suffix('.').unwrap_or(name).to_owned()))
+            .transpose()
+            .map_err(|_| refuse("does not end in a host name"))?;
+        Ok(Self {
+            address: usable(endpoint.or_port(853)).map_err(refuse)?,
+            kind: UpstreamKind::Tls {
+                name: name.map(ServerName::DnsName),
+                pins,
+            },
+        })
+    }
+}
+
+impl TryFrom<String> for Upstream {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+fn pins_in(parameters: &str) -> Result<Vec<[u8; 32]>, String> {
+    let mut pins = Vec::new();
+    for parameter in parameters.split('&') {
+        let pin = parameter
+            .strip_prefix("pin=")
+            .ok_or_else(|| format!("has {parameter:?} after the question mark"))?;
+        pins.push(parse_pin(pin).map_err(|_| {
+            format!("has {pin:?}, which is not \"sha256/\" and 32 octets in base64")
+        })?);
+    }
+    if pins.len() > MAX_PINS {
+        return Err(format!("has {} pins, more than {MAX_PINS}", pins.len()));
+    }
+    Ok(pins)
+}
+
+fn usable(address: SocketAddr) -> Result<SocketAddr, &'static str> {
+    if address.ip().is_unspecified() {
+        return Err("is the unspecified address");
+    }
+    if address.ip().is_multicast() {
+        return Err("is a multicast address");
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const PIN: &str = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
+    #[test]
+    fn every_form_is_written_as_it_is_read() {
+        for text in [
+            "192.0.2.1:53".to_owned(),
+            "[2001:db8::1]:5353".to_owned(),
+            "tls://9.9.9.9:853#dns.quad9.net".to_owned(),
+            format!("tls://192.0.2.1:853?pin={PIN}"),
+            format!("tls://[2001:db8::1]:8853?pin={PIN}&pin={PIN}#dns.example"),
+        ] {
+            assert_eq!(text.parse::<Upstream>().unwrap().to_string(), text);
+        }
+        let short = format!("tls://192.0.2.1?pin={PIN}");
+        let UpstreamKind::Tls { name, pins } = short.parse::<Upstream>().unwrap().kind else {
+            panic!("a pin is a proof");
+        };
+        assert_eq!((name, pins.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_proves_nothing_or_is_not_understood_is_refused() {
+        for (text, why) in [
+            ("tls://192.0.2.1", "lacks the name"),
+            ("tls://192.0.2.1?", "has \"\" after the question mark"),
+            ("tls://192.0.2.1?pin=sha256/AAAA", "which is not"),
+            ("tls://192.0.2.1?pin=sha1/AAAA", "which is not"),
+            ("tls://192.0.2.1?pins=1#a.example", "has \"pins=1\""),
+            ("tls://0.0.0.0#a.example", "is the unspecified address"),
+            ("tls://192.0.2.1#", "does not end in a host name"),
+            ("https://192.0.2.1/dns-query", "has an unknown scheme"),
+        ] {
+            let told = text.parse::<Upstream>().unwrap_err();
+            assert!(told.contains(why), "{told}");
+            assert!(told.ends_with(FORMS), "{told}");
+        }
+        let many = vec![format!("pin={PIN}"); 5].join("&");
+        let told = format!("tls://192.0.2.1?{many}").parse::<Upstream>();
+        assert!(told.unwrap_err().contains("has 5 pins"));
+    }
+}

@@ -1,0 +1,140 @@
+//! The servers of which this one is a client, over reloads: whom each turned out to be is remembered on disk, and its
+//! connection stays.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::sync::watch;
+use zzdot_client::{
+    config::{FirstUse, LegacyPolicy},
+    place::Surroundings,
+    session::Policy,
+    store::{Found, Store, StoreError},
+    stub::StubLimits,
+    upstream::Upstream,
+};
+use zzdot_zonegen::name::ResolverName;
+
+use crate::config::Require;
+
+/// The folder within the state folder that remembers whom upstreams turned out to be.
+const FOLDER: &str = "upstreams";
+
+/// The servers that are discovered.
+pub struct Roster {
+    folder: PathBuf,
+    /// Our own name, by which a circle is told; none for an appliance without one.
+    own: Option<ResolverName>,
+    /// Opened when the first server is to be discovered.
+    store: Option<Arc<Store>>,
+    servers: HashMap<SocketAddr, Arc<Upstream>>,
+    changed: watch::Sender<()>,
+}
+
+impl Roster {
+    /// Nobody yet; what will be learned is kept below `state_dir`.
+    pub fn new(state_dir: &std::path::Path, own: Option<ResolverName>) -> Self {
+        Self {
+            folder: state_dir.join(FOLDER),
+            own,
+            store: None,
+            servers: HashMap::new(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Our own name.
+    pub(crate) fn own(&self) -> Option<&ResolverName> {
+        self.own.as_ref()
+    }
+
+    /// The server at `address`, met anew or as it was. Call within a runtime that lasts.
+    pub(crate) fn server(
+        &mut self,
+        address: SocketAddr,
+        require: Require,
+    ) -> Result<Arc<Upstream>, StoreError> {
+        let policy = Policy {
+            legacy: match require {
+                Require::Any => LegacyPolicy::Plain,
+                Require::Encrypted => LegacyPolicy::Encrypted,
+                Require::Authenticated => LegacyPolicy::Verified,
+            },
+            // Whoever configured the address means the server that answers there.
+            first_use: FirstUse::Auto,
+        };
+        if let Some(known) = self.servers.get(&address)
+            && known.continues_with(address, policy)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let store = self.store()?;
+        let surroundings = Surroundings::of_server(address);
+        let limits = StubLimits::default();
+        let upstream = Upstream::discovered(surroundings, address, policy, store, &limits, 0);
+        // Whoever is known is connected to at once, and looked at, since it may have changed meanwhile.
+        upstream.look_again();
+        let (mut standing, changed) = (upstream.watch(), self.changed.clone());
+        tokio::spawn(async move {
+            while standing.changed().await.is_ok() {
+                changed.send_replace(());
+            }
+        });
+        self.servers.insert(address, Arc::clone(&upstream));
+        Ok(upstream)
+    }
+
+    /// Lets go of all servers but these.
+    pub(crate) fn keep_only(&mut self, addresses: &[SocketAddr]) {
+        self.servers.retain(|address, upstream| {
+            let stays = addresses.contains(address);
+            if !stays {
+                upstream.retire();
+            }
+            stays
+        });
+    }
+
+    /// Looks anew who each server is: the host's network may be another.
+    pub fn look_again(&self) {
+        for upstream in self.servers.values() {
+            upstream.look_again();
+        }
+    }
+
+    /// Told whenever how things stand with a server changes.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Forgets the resolver `name`, so that whoever is behind its address is met anew. False when it is not known.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
+        let mut known = false;
+        for upstream in self.servers.values() {
+            known |= upstream.forget(name).await?;
+        }
+        match &self.store {
+            // Known from an address that is configured no more.
+            Some(store) if !known => store.forget(name),
+            _ => Ok(known),
+        }
+    }
+
+    fn store(&mut self) -> Result<Arc<Store>, StoreError> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        let (store, found) = Store::open(&self.folder)?;
+        let folder = self.folder.display();
+        match found {
+            Found::Nothing | Found::Whole => {}
+            Found::Migrated => tracing::info!(%folder, "the store was of an earlier version"),
+            Found::Mended { what } => tracing::warn!(%folder, "the store was mended: {what}"),
+        }
+        let store = Arc::new(store);
+        self.store = Some(Arc::clone(&store));
+        Ok(store)
+    }
+}
