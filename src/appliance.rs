@@ -7,6 +7,7 @@ use hickory_proto::rr::Name;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use zzdot_client::cache::{self, Cache};
 use zzdot_zonegen::{
     clock::UnixTime,
@@ -16,6 +17,7 @@ use zzdot_zonegen::{
     publish::Published,
     rollover::{Rotation, What},
     summary::Summary,
+    zone::Publication,
 };
 
 use crate::{
@@ -102,7 +104,8 @@ impl Appliance {
         responder.reserve(vec![name.as_name().clone(), owners::anchor_zone()]);
         let mut publisher = Publisher::new(keeper, dir, config.rotation);
         // Before the certificate is served: a step that is due may bring another.
-        if let Some(published) = publisher.renew(&config.publication(), UnixTime::now()) {
+        let publication = publication(&config, forward.as_deref());
+        if let Some(published) = publisher.renew(&publication, UnixTime::now()) {
             responder.replace_zones(zones(published));
         }
         let served = publisher.identity().spki_sha256();
@@ -154,13 +157,19 @@ impl Appliance {
         &self.front
     }
 
+    /// Told when how things stand with an upstream changes: then [`Appliance::renew`] may have something to say.
+    pub fn upstream_changes(&self) -> watch::Receiver<()> {
+        self.roster.changes()
+    }
+
     /// Signs the zones when that is due, and takes another key for session tickets when that is.
     pub fn renew(&mut self) {
         if let Err(error) = self.tickets.turn(UnixTime::now()) {
             tracing::warn!(%error, "no new ticket key; the old one goes on");
         }
         let now = UnixTime::now();
-        let published = self.publisher.renew(&self.config.publication(), now);
+        let publication = publication(&self.config, self.forward.as_deref());
+        let published = self.publisher.renew(&publication, now);
         // The certificate goes first: its TLSA was announced, and the zones may name no other any more.
         if let Err(failure) = self.serve_certificate(now) {
             tracing::error!(error = %failure, "the old certificate goes on");
@@ -373,6 +382,14 @@ impl Appliance {
     pub async fn drain(self) {
         let within = self.config.stop_within;
         self.front.drain(tokio::time::Instant::now() + within).await;
+    }
+}
+
+/// What the zones say now.
+fn publication(config: &Config, forward: Option<&Forward>) -> Publication {
+    Publication {
+        upstreams: forward.map(Forward::published).unwrap_or_default(),
+        ..config.publication()
     }
 }
 

@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::Mutex,
-    time::{Interval, MissedTickBehavior, interval},
+    sync::{Mutex, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 use zzdot_client::{control::ControlServer, metrics::MetricsListener};
 use zzdot_zonegen::exit::{Exit, Failure};
@@ -22,6 +22,13 @@ use crate::{
 
 /// How often clock, addresses and signatures are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// The least time between two looks at what upstreams turned out to be: zones are signed at the most so often for them,
+/// and say what is so long before the old records have run out.
+const UPSTREAMS_EVERY: Duration = Duration::from_secs(5);
+
+/// What changes within this time is told together: several upstreams are met at the same time.
+const UPSTREAMS_TOGETHER: Duration = Duration::from_millis(250);
 
 /// Who may use the control socket: the service's user and group.
 const CONTROL_MODE: u32 = 0o660;
@@ -75,6 +82,10 @@ pub async fn serve(options: Options) -> Result<(), Failure> {
 /// Until it is time to stop: reloads when told, renews when due, feeds the watchdog.
 async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &mut Signals) {
     let mut look = every(LOOK_EVERY);
+    let mut upstreams = match shared.lock().await.as_ref() {
+        Some(appliance) => Upstreams::of(appliance),
+        None => return,
+    };
     let mut seen = passed_in.clone();
     let mut tried = None;
     let mut watchdog = sd_notify::watchdog_enabled().map(|time| every(time / 2));
@@ -107,8 +118,50 @@ async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &m
                     appliance.renew();
                 }
             }
+            () = upstreams.changed() => {
+                if let Some(appliance) = shared.lock().await.as_mut() {
+                    appliance.renew();
+                }
+            }
             () = tick(watchdog.as_mut()) => notify(&[NotifyState::Watchdog]),
         }
+    }
+}
+
+/// Tells when what upstreams turned out to be may change what the zones say, but not too often.
+struct Upstreams {
+    changes: watch::Receiver<()>,
+    /// When it is told what has changed; none while nothing has.
+    due: Option<Instant>,
+    not_before: Instant,
+}
+
+impl Upstreams {
+    fn of(appliance: &Appliance) -> Self {
+        Self {
+            changes: appliance.upstream_changes(),
+            due: None,
+            not_before: Instant::now(),
+        }
+    }
+
+    /// Nothing is lost when this is dropped and called again.
+    async fn changed(&mut self) {
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                if self.changes.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                *self
+                    .due
+                    .insert(self.not_before.max(Instant::now() + UPSTREAMS_TOGETHER))
+            }
+        };
+        tokio::time::sleep_until(due).await;
+        self.changes.mark_unchanged();
+        self.due = None;
+        self.not_before = Instant::now() + UPSTREAMS_EVERY;
     }
 }
 

@@ -133,7 +133,7 @@ fn forward(
             }
             UpstreamKind::Discovered => {
                 let server = roster.server(upstream.address, require)?;
-                Reach::Discovered(Discovered::new(server, roster.own().cloned()))
+                Reach::Discovered(Discovered::new(server, roster.own().cloned(), require))
             }
         };
         servers.push(Server {

@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 use zzdot_client::wire::{self, QuestionFlags, View};
 
-use super::{Forward, Resolution, ResolveError, Source};
+use super::{Forward, Passage, Resolution, ResolveError, Source};
 
 /// How long a circle is believed to last once it was seen.
 const BELIEVED_FOR: Duration = Duration::from_secs(20);
@@ -155,6 +155,10 @@ pub(super) struct Forwarding(pub(super) LoopGuard);
 impl Source for Forwarding {
     fn resolve(&self, query: Arc<[u8]>, deadline: Instant) -> Resolution<'_> {
         Box::pin(self.0.resolve(query, deadline))
+    }
+
+    fn passage(&self) -> Option<&dyn Passage> {
+        self.0.inner().passage()
     }
 
     fn describe(&self) -> serde_json::Value {

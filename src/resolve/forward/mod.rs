@@ -18,13 +18,18 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 use zzdot_client::wire::View;
 
-use self::{order::Health, reach::Reached};
+use self::{
+    order::Health,
+    reach::{Reached, Tier},
+};
 use super::{
-    MAX_PACKETS_A_QUESTION, Resolution, ResolveError, Source,
+    MAX_PACKETS_A_QUESTION, Passage, Resolution, ResolveError, Source,
     inflight::{InFlight, key_of},
 };
 
 mod order;
+mod pass;
+mod published;
 mod reach;
 mod roster;
 pub(super) mod sanitise;
@@ -116,6 +121,10 @@ impl Source for Forward {
         })
     }
 
+    fn passage(&self) -> Option<&dyn Passage> {
+        Some(self)
+    }
+
     fn describe(&self) -> serde_json::Value {
         let now = Instant::now().into_std();
         let health = self.shared.health();
@@ -178,11 +187,7 @@ impl Shared {
             let given = PACKETS_AN_ATTEMPT.min(MAX_PACKETS_A_QUESTION);
             return self.judge(self.attempt(0, given, query, deadline).await);
         }
-        let tiers: Vec<_> = self
-            .servers
-            .iter()
-            .map(|server| server.reach.tier())
-            .collect();
+        let tiers = self.tiers();
         let now = Instant::now().into_std();
         let mut waiting = order::order(&self.health(), &tiers, now).into_iter();
         let mut next = waiting.next();
@@ -224,6 +229,11 @@ impl Shared {
             // Who comes after one that failed need not wait.
             hedge_at = Instant::now();
         }
+    }
+
+    fn tiers(&self) -> Vec<Tier> {
+        let servers = self.servers.iter();
+        servers.map(|server| server.reach.tier()).collect()
     }
 
     async fn attempt(&self, at: usize, given: u32, query: &[u8], deadline: Instant) -> Attempt {

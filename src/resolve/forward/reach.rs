@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{sync::watch, time::Instant};
 use zzdot_client::{
+    discover::Refusal,
     dot::{DotError, DotPool},
     exchange::{self, ExchangeError, ExchangeLimits, TCP_PACKETS},
     ladder::Rung,
@@ -13,6 +14,7 @@ use zzdot_client::{
 use zzdot_zonegen::name::ResolverName;
 
 use super::super::ResolveError;
+use crate::config::Require;
 
 /// What a question over TLS counts for: the pool sends it at most on two connections, and a
 /// connection serves many questions.
@@ -47,6 +49,8 @@ pub(crate) struct Discovered {
     standing: watch::Receiver<Standing>,
     /// Our own name: a server that calls itself so leads back to us.
     own: Option<ResolverName>,
+    /// How well a question has to be kept from others.
+    require: Require,
 }
 
 /// What came of a question to one server.
@@ -92,6 +96,7 @@ impl Reach {
         match self {
             Self::Plain => Tier::Cleartext,
             Self::Tls { .. } => Tier::Authenticated,
+            Self::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => Tier::Cleartext,
             Self::Discovered(discovered) => match discovered.standing.borrow().rung() {
                 Some(Rung::Cleartext) => Tier::Cleartext,
                 Some(rung) if rung.is_authenticated() => Tier::Authenticated,
@@ -105,6 +110,7 @@ impl Reach {
         match self {
             Self::Plain => Some("plain"),
             Self::Tls { .. } => Some("dot"),
+            Self::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => Some("plain"),
             Self::Discovered(discovered) => match discovered.standing.borrow().rung()? {
                 Rung::Cleartext => Some("plain"),
                 Rung::Opportunistic => Some("opportunistic"),
@@ -115,12 +121,29 @@ impl Reach {
 }
 
 impl Discovered {
-    pub(crate) fn new(upstream: Arc<upstream::Upstream>, own: Option<ResolverName>) -> Self {
+    pub(crate) fn new(
+        upstream: Arc<upstream::Upstream>,
+        own: Option<ResolverName>,
+        require: Require,
+    ) -> Self {
         Self {
             standing: upstream.watch(),
             upstream,
             own,
+            require,
         }
+    }
+
+    /// Whether our clock is so wrong that nothing can be validated, and cleartext is good enough: a machine whose clock
+    /// stops with it asks for its time servers by name. Never so for a server that was met before.
+    pub(super) fn goes_by_a_wrong_clock(&self) -> bool {
+        self.require == Require::Any
+            && matches!(
+                &*self.standing.borrow(),
+                Standing::Refused {
+                    refusal: Refusal::ClockBelowFloor { .. }
+                }
+            )
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -160,6 +183,9 @@ impl Discovered {
                 spent: 0,
             };
         };
+        if asked.answer.is_err() && self.goes_by_a_wrong_clock() {
+            return ask_plain(address, query, given, deadline).await;
+        }
         Reached {
             message: asked.answer.map_err(|failure| of_failure(address, failure)),
             spent: match asked.packets {

@@ -1,0 +1,132 @@
+//! What we say about those whom we ask (protocol §3): no more than what is so now, and no less.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use hickory_proto::rr::rdata::{
+    TLSA,
+    tlsa::{CertUsage, Matching, Selector},
+};
+use zzdot_client::{
+    discover::{Discovered, Tlsa},
+    ladder::Rung,
+    upstream::Standing,
+};
+use zzdot_zonegen::{
+    keys::key_tag,
+    upstream::{
+        Proof as PublishedProof, PublishedTls, PublishedUpstream, ServerKind, Transport,
+        UnnamedLabel, UpstreamId,
+    },
+};
+
+use super::{Forward, Proof, Reach, Server};
+
+impl Forward {
+    /// The upstreams that questions go to now, in the order of the configuration, each once. One of which nobody knows
+    /// how questions would go there is left out: none does.
+    pub fn published(&self) -> Vec<PublishedUpstream> {
+        let mut told = BTreeSet::new();
+        let servers = self.shared.servers.iter();
+        let all = servers.filter_map(Server::published);
+        all.filter(|upstream| told.insert(upstream.id.clone()))
+            .collect()
+    }
+}
+
+impl Server {
+    /// Under which of those that are published this one is; none while it is not.
+    pub(super) fn id(&self) -> Option<UpstreamId> {
+        self.published().map(|upstream| upstream.id)
+    }
+
+    fn published(&self) -> Option<PublishedUpstream> {
+        let unnamed = |transport, proof| Some(unnamed(self.address, transport, proof));
+        match &self.reach {
+            Reach::Plain => unnamed(Transport::Plain, PublishedProof::None),
+            Reach::Tls { proof, .. } => {
+                let proof = match proof {
+                    Proof::Pkix(name) => PublishedProof::Pkix(name.clone()),
+                    Proof::Pin => PublishedProof::Pin,
+                };
+                unnamed(Transport::Dot, proof)
+            }
+            Reach::Discovered(discovered) if discovered.is_us() => None,
+            Reach::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => {
+                unnamed(Transport::Plain, PublishedProof::None)
+            }
+            Reach::Discovered(discovered) => of_standing(self.address, &discovered.standing()),
+        }
+    }
+}
+
+fn of_standing(address: SocketAddr, standing: &Standing) -> Option<PublishedUpstream> {
+    match (standing, standing.rung()?) {
+        (
+            Standing::Upgraded {
+                found: Some(found), ..
+            },
+            _,
+        ) => Some(named(found)),
+        // Known from before this process, and what it says now cannot be believed; questions go to the key that is known.
+        (Standing::Upgraded { fault: Some(_), .. }, _) => {
+            Some(unnamed(address, Transport::Dot, PublishedProof::Dane))
+        }
+        (Standing::Upgraded { .. }, _) => None,
+        (Standing::Legacy { designated, .. }, Rung::Designated) => {
+            // What was certified is the address; the name says by whom it goes.
+            let ip = || address.ip().to_string();
+            let proof = PublishedProof::Pkix(designated.clone().unwrap_or_else(ip));
+            Some(unnamed(address, Transport::Dot, proof))
+        }
+        (_, Rung::Opportunistic) => Some(unnamed(
+            address,
+            Transport::Opportunistic,
+            PublishedProof::None,
+        )),
+        (_, Rung::Cleartext) => Some(unnamed(address, Transport::Plain, PublishedProof::None)),
+        _ => None,
+    }
+}
+
+fn unnamed(address: SocketAddr, transport: Transport, proof: PublishedProof) -> PublishedUpstream {
+    PublishedUpstream {
+        id: UpstreamId::Unnamed(UnnamedLabel::new(address)),
+        kind: ServerKind::Unknown,
+        transport,
+        proof,
+        addresses: vec![address.ip().to_canonical()],
+        ksks: Vec::new(),
+        tls: None,
+    }
+}
+
+/// In an order of its own: that of answers changes from one to the next, and the zone is signed anew when it changes.
+fn named(found: &Discovered) -> PublishedUpstream {
+    let mut addresses = found.addresses.clone();
+    addresses.sort_unstable();
+    let mut ksks = found.name_keys.clone();
+    ksks.sort_by_key(key_tag);
+    let mut tlsa = found.tlsa.clone();
+    tlsa.sort_unstable();
+    PublishedUpstream {
+        id: UpstreamId::Named(found.name.clone()),
+        kind: found.server_type.into(),
+        transport: Transport::Dot,
+        proof: PublishedProof::Dane,
+        addresses,
+        ksks,
+        tls: Some(PublishedTls {
+            port: found.endpoint.port(),
+            tlsa: tlsa.iter().map(record).collect(),
+        }),
+    }
+}
+
+fn record(tlsa: &Tlsa) -> TLSA {
+    TLSA::new(
+        CertUsage::from(tlsa.usage),
+        Selector::from(tlsa.selector),
+        Matching::from(tlsa.matching),
+        tlsa.data.clone(),
+    )
+}
