@@ -89,6 +89,15 @@ events! {
     /// REFUSED: RD=0 for a name outside of our own zones.
     NotRecursive = "refused-rd-clear",
 
+    /// Asked of one given upstream for somebody who looks behind this server.
+    Passed = "passages",
+    /// REFUSED: a question below `q` of our own zone that may not be passed on.
+    PassageRefused = "refused-passage",
+    /// SERVFAIL: one address had as many questions passed on as it may.
+    PassagesAddress = "limit-passages-per-address",
+    /// SERVFAIL: all together had as many questions passed on as may be.
+    PassagesAll = "limit-passages",
+
     /// A server cookie of ours came back and was right.
     CookieValid = "cookies-valid",
     /// A server cookie came that we did not make, or made too long ago.

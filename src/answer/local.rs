@@ -5,7 +5,10 @@ use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RData, Record, RecordType},
 };
-use zzdot_zonegen::{lookup::Answer, signed_zone::SignedZone};
+use zzdot_zonegen::{
+    lookup::{Answer, Redirection},
+    signed_zone::SignedZone,
+};
 
 /// The zones, as one set: an answer never mixes two generations of them.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub(super) struct Found {
     pub(super) rcode: ResponseCode,
     pub(super) answers: Vec<Record>,
     pub(super) authorities: Vec<Record>,
+    /// Where the answer is that somebody else has it: the zone that says so, and what it says.
+    pub(super) redirected: Option<(Name, Redirection)>,
 }
 
 impl LocalZones {
@@ -39,9 +44,13 @@ impl LocalZones {
     pub(super) fn lookup(&self, name: &Name, qtype: RecordType, dnssec_ok: bool) -> Option<Found> {
         let mut zones: Vec<_> = self.0.iter().collect();
         zones.sort_by_key(|zone| std::cmp::Reverse(zone.origin().num_labels()));
-        let answer = zones.iter().find_map(|zone| zone.lookup(name, qtype))?;
-        let mut found = Found::from(answer);
-        if qtype == RecordType::ANY {
+        let (origin, answer) = zones.iter().find_map(|zone| {
+            let answer = zone.lookup(name, qtype)?;
+            Some((zone.origin(), answer))
+        })?;
+        let mut found = Found::of(origin, answer);
+        // What leads elsewhere is one RRset already.
+        if qtype == RecordType::ANY && found.redirected.is_none() {
             found.keep_one_rrset();
         }
         if !dnssec_ok {
@@ -52,12 +61,24 @@ impl LocalZones {
 }
 
 impl Found {
+    fn of(origin: &Name, answer: Answer) -> Self {
+        Self {
+            rcode: answer.rcode,
+            answers: answer.answers,
+            authorities: answer.authorities,
+            redirected: answer
+                .redirected
+                .map(|redirection| (origin.clone(), redirection)),
+        }
+    }
+
     /// A positive answer.
     pub(super) fn records(answers: Vec<Record>) -> Self {
         Self {
             rcode: ResponseCode::NoError,
             answers,
             authorities: Vec::new(),
+            redirected: None,
         }
     }
 
@@ -71,6 +92,7 @@ impl Found {
             },
             answers: Vec::new(),
             authorities: vec![soa],
+            redirected: None,
         }
     }
 
@@ -91,16 +113,6 @@ impl Found {
         };
         self.answers.retain(keep);
         self.authorities.retain(keep);
-    }
-}
-
-impl From<Answer> for Found {
-    fn from(answer: Answer) -> Self {
-        Self {
-            rcode: answer.rcode,
-            answers: answer.answers,
-            authorities: answer.authorities,
-        }
     }
 }
 

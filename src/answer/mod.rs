@@ -10,6 +10,7 @@ pub mod cookie;
 mod kept;
 mod local;
 mod onward;
+mod passage;
 mod refusal;
 mod respond;
 mod special;

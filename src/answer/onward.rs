@@ -9,10 +9,14 @@ use zzdot_client::{
 
 use super::{
     Asker, Responder,
+    passage::Errand,
     refusal::{ede, rcode},
     terms::Terms,
 };
-use crate::{counters::Event, resolve::ResolveError};
+use crate::{
+    counters::Event,
+    resolve::{ResolveError, Through},
+};
 
 /// A query that waits for the source of answers.
 #[derive(Debug, Clone)]
@@ -20,12 +24,22 @@ pub struct Pending {
     pub(super) onward: Onward,
     pub(super) terms: Terms,
     pub(super) has_stale: bool,
+    /// Where one given upstream is asked instead of the source.
+    pub(super) errand: Option<Box<Errand>>,
 }
 
 impl Pending {
     /// What to ask: well-formed, one question, an OPT record only if the asker sent one, id 0.
     pub fn query(&self) -> Arc<[u8]> {
-        Arc::clone(&self.onward.query)
+        match &self.errand {
+            Some(errand) => Arc::clone(&errand.query),
+            None => Arc::clone(&self.onward.query),
+        }
+    }
+
+    /// Through which upstream to ask, where it is to be one given upstream; otherwise the source is asked.
+    pub fn through(&self) -> Option<&Through> {
+        self.errand.as_deref().map(|errand| &errand.through)
     }
 
     /// Whether there was an answer whose time has passed, see [`Responder::stale`].
@@ -92,8 +106,17 @@ impl Onward {
     /// Makes the image of what the source gave; an image of a failure, and its event, when that is
     /// no answer to the question.
     fn image(&self, response: Result<Vec<u8>, ResolveError>) -> (Image, Option<Event>) {
+        self.judge(response, |response| self.read(response))
+    }
+
+    /// As [`Onward::image`], where `read` says what is an answer.
+    fn judge(
+        &self,
+        response: Result<Vec<u8>, ResolveError>,
+        read: impl FnOnce(&[u8]) -> Option<Image>,
+    ) -> (Image, Option<Event>) {
         match response {
-            Ok(response) => match self.read(&response) {
+            Ok(response) => match read(&response) {
                 Some(image) => (image, None),
                 None => {
                     let text = "what came back is no answer to the question";
@@ -142,7 +165,15 @@ impl Responder {
         response: Result<Vec<u8>, ResolveError>,
         now: Instant,
     ) -> Vec<u8> {
-        let Pending { onward, terms, .. } = pending;
+        let Pending {
+            onward,
+            terms,
+            errand,
+            ..
+        } = pending;
+        if let Some(errand) = errand {
+            return self.finish_errand(&onward, &terms, &errand, response);
+        }
         let (image, failure) = onward.image(response);
         if self.has_better(&onward, &image, failure, now)
             && let Some(better) = self.copy_again(&onward, &terms, now)
@@ -155,6 +186,25 @@ impl Responder {
         let mut out = Vec::new();
         self.seal(&terms, onward.question(), &image, &mut out);
         self.keep(&onward, image, now);
+        out
+    }
+
+    /// The response to a question that was passed on. It is not kept: it is the upstream's word, wanted as
+    /// it is now, and who asks for it may invent names without end.
+    fn finish_errand(
+        &self,
+        onward: &Onward,
+        terms: &Terms,
+        errand: &Errand,
+        response: Result<Vec<u8>, ResolveError>,
+    ) -> Vec<u8> {
+        let (image, failure) =
+            onward.judge(response, |response| errand.image(response, onward.clock));
+        if let Some(event) = failure {
+            self.counters.count(event);
+        }
+        let mut out = Vec::new();
+        self.seal(terms, onward.question(), &image, &mut out);
         out
     }
 

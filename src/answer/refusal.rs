@@ -17,6 +17,7 @@ pub(super) mod rcode {
 
 /// Info-codes of extended errors (RFC 8914 §4).
 pub(super) mod ede {
+    pub(in crate::answer) const OTHER: u16 = 0;
     pub(in crate::answer) const NOT_READY: u16 = 14;
     pub(in crate::answer) const NOT_AUTHORITATIVE: u16 = 20;
     pub(in crate::answer) const NOT_SUPPORTED: u16 = 21;
@@ -41,7 +42,7 @@ impl Refusal {
         }
     }
 
-    const fn because(self, code: u16, text: &'static str) -> Self {
+    pub(super) const fn because(self, code: u16, text: &'static str) -> Self {
         Self {
             ede: Some((code, text)),
             ..self

@@ -20,6 +20,7 @@ use super::{
     kept::Kept,
     local,
     onward::Onward,
+    passage::{self, Errand, Passages, Wish},
     refusal::{self, Refusal, ede, rcode},
     special::SpecialNames,
     terms::{NoRoom, Sealed, Terms, option},
@@ -30,6 +31,14 @@ use crate::{
     resolve::Source,
 };
 
+/// What is known here.
+enum Here {
+    /// The answer, and where it belongs in the cache, if it does.
+    Answer(Image, Option<ViewId>),
+    /// Whom to ask.
+    PassOn(Box<Errand>),
+}
+
 /// Decides what becomes of queries. Everything in it can be replaced while it is at work.
 pub struct Responder {
     access: ArcSwap<AccessList>,
@@ -39,6 +48,7 @@ pub struct Responder {
     special: ArcSwap<SpecialNames>,
     secrets: ArcSwap<Secrets>,
     source: ArcSwap<Arc<dyn Source>>,
+    passages: Passages,
     pub(super) cache: ArcSwapOption<Cache>,
     pub(super) views: Views,
     pub(super) counters: Arc<Counters>,
@@ -55,6 +65,7 @@ impl Responder {
             special: ArcSwap::from_pointee(SpecialNames::new(&[])),
             secrets: ArcSwap::from_pointee(Secrets::new(secret)),
             source: ArcSwap::from_pointee(source),
+            passages: Passages::new(),
             cache: ArcSwapOption::empty(),
             views: Views::default(),
             counters,
@@ -98,6 +109,14 @@ impl Responder {
     /// machine: for resolvers whose own name is somewhere else than under `.zz`.
     pub fn replace_private_suffixes(&self, suffixes: &[Name]) {
         self.special.store(Arc::new(SpecialNames::new(suffixes)));
+        self.everything_changed();
+    }
+
+    /// Asks the source also for the names by which resolvers are discovered, from now on: for a server
+    /// that publishes nothing itself, and through which one behind it is found.
+    pub fn leave_discovery_to_source(&self) {
+        self.special
+            .store(Arc::new(SpecialNames::without_discovery()));
         self.everything_changed();
     }
 
@@ -263,35 +282,46 @@ impl Responder {
                 Some(Kept::Unfit) | None => {}
             }
         }
-        if let Some((view, image)) = self.answer_here(asked, question, terms, views)? {
-            self.seal(terms, question, &image, out);
-            if let Some((cache, key)) = &place {
-                cache.store(key, view, image, asker.instant);
+        let mut errand = None;
+        match self.answer_here(asker, asked, question, terms, views)? {
+            Some(Here::Answer(image, view)) => {
+                self.seal(terms, question, &image, out);
+                if let (Some((cache, key)), Some(view)) = (&place, view) {
+                    cache.store(key, view, image, asker.instant);
+                }
+                return Ok(Outcome::Replied(None));
             }
-            return Ok(Outcome::Replied(None));
+            Some(Here::PassOn(one)) => errand = Some(one),
+            None => {}
         }
         if !terms.recursion_desired() {
             return Err(refusal::NOT_RECURSIVE);
         }
-        self.counters.count(Event::Asked);
-        if place.is_some() {
-            self.counters.count(Event::CacheMiss);
+        if errand.is_some() {
+            self.counters.count(Event::Passed);
+        } else {
+            self.counters.count(Event::Asked);
+            if place.is_some() {
+                self.counters.count(Event::CacheMiss);
+            }
         }
         Ok(Outcome::Ask(Box::new(Pending {
             onward: Onward::new(question, terms, asker, views.upstream),
             terms: *terms,
             has_stale,
+            errand,
         })))
     }
 
-    /// The answer to a question about our own zones or a special name, and where it belongs.
+    /// What is known here of a question about our own zones or a special name.
     fn answer_here(
         &self,
+        asker: &Asker,
         asked: &QuestionView<'_>,
         question: &[u8],
         terms: &Terms,
         views: Current,
-    ) -> Result<Option<(ViewId, Image)>, Refusal> {
+    ) -> Result<Option<Here>, Refusal> {
         // In lower case as everything in the cache: the asker's letters come back at the end.
         let folded = asked.wire_name.to_ascii_lowercase();
         let Ok(name) = Name::read(&mut BinDecoder::new(&folded)) else {
@@ -299,7 +329,7 @@ impl Responder {
         };
         let qtype = RecordType::from(asked.qtype);
         let zones = self.zones.load();
-        let (event, view, local) = match zones.lookup(&name, qtype, terms.dnssec_ok()) {
+        let (event, view, mut local) = match zones.lookup(&name, qtype, terms.dnssec_ok()) {
             Some(local) => (Event::AnsweredFromZone, views.zones, local),
             None if self.reserved.load().iter().any(|own| own.zone_of(&name)) => {
                 return Err(refusal::NOT_READY);
@@ -309,11 +339,37 @@ impl Responder {
                 None => return Ok(None),
             },
         };
+        let redirected = local.redirected.take();
+        let message = encode(name, qtype, local);
+        if let (Some((origin, redirection)), true) = (&redirected, terms.recursion_desired()) {
+            let wish = Wish {
+                origin,
+                redirection,
+                qtype,
+                dnssec_ok: terms.dnssec_ok(),
+            };
+            return self.pass_on(asker, &wish, message).map(Some);
+        }
         self.counters.count(event);
-        let image = encode(name, qtype, local)
+        let image = message
             .and_then(|message| Image::authoritative(message).ok())
             .unwrap_or_else(|| Image::failure(question, rcode::SERVFAIL, None, false));
-        Ok(Some((view, image)))
+        // Who desires recursion gets more than where it leads to.
+        let view = redirected.is_none().then_some(view);
+        Ok(Some(Here::Answer(image, view)))
+    }
+
+    /// What to ask of an upstream, where a name leads through it. `alias` is our own part of the response.
+    fn pass_on(
+        &self,
+        asker: &Asker,
+        wish: &Wish<'_>,
+        alias: Option<Vec<u8>>,
+    ) -> Result<Here, Refusal> {
+        let alias = alias.filter(|_| self.source.load().passage().is_some());
+        let alias = alias.ok_or(passage::NO_UPSTREAM)?;
+        let errand = self.passages.admit(asker, wish, alias)?;
+        Ok(Here::PassOn(Box::new(errand)))
     }
 
     /// Appends what `image` holds, or SERVFAIL where it takes no OPT record.

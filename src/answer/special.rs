@@ -42,6 +42,10 @@ const SPECIAL: [(&str, Kind); 5] = [
     ("resolver.arpa.", Kind::Designation),
 ];
 
+/// Those by which resolvers are discovered: a server that publishes nothing itself leaves them to the
+/// one behind it (protocol.md §3).
+const DISCOVERY: [&str; 2] = ["zz.", "resolver.arpa."];
+
 /// The special names, parsed once.
 #[derive(Debug)]
 pub(super) struct SpecialNames(Vec<(Name, Kind)>);
@@ -55,6 +59,13 @@ impl SpecialNames {
         });
         let own = suffixes.iter().map(|name| (name.clone(), Kind::Nowhere));
         Self(everywhere.chain(own).collect())
+    }
+
+    /// Those that are special even to a server that leaves discovery to the one behind it.
+    pub(super) fn without_discovery() -> Self {
+        let Self(mut names) = Self::new(&[]);
+        names.retain(|(name, _)| !DISCOVERY.contains(&name.to_ascii().as_str()));
+        Self(names)
     }
 
     /// The answer for `name`, if it is special.
@@ -161,6 +172,18 @@ mod tests {
                 usize::from(denial),
                 "{name} {qtype}"
             );
+        }
+    }
+
+    #[test]
+    fn who_leaves_discovery_to_others_asks_for_its_names() {
+        let names = SpecialNames::without_discovery();
+        let lookup = |name: &str| names.lookup(&Name::from_str(name).unwrap(), RecordType::A);
+        for name in ["a.zz.", "zz.", "resolver.arpa.", "_dns.resolver.arpa."] {
+            assert!(lookup(name).is_none(), "{name}");
+        }
+        for name in ["www.invalid.", "duck.onion.", "localhost."] {
+            assert!(lookup(name).is_some(), "{name}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::limits::QUERY_GRACE;
 use crate::{
     answer::{Pending, Refresh, Responder},
     counters::Event,
-    resolve::ResolveError,
+    resolve::{ResolveError, Through},
 };
 
 /// How long an asker waits for a fresh answer when there is one whose time has passed (the client
@@ -50,7 +50,8 @@ impl Inquirer {
         if pending.has_stale() {
             return self.ask_impatiently(pending).await;
         }
-        let response = resolve(&self.responder, pending.query(), self.limit).await;
+        let (query, through) = (pending.query(), pending.through());
+        let response = resolve(&self.responder, query, through, self.limit).await;
         self.responder.finish(*pending, response, Instant::now())
     }
 
@@ -61,7 +62,7 @@ impl Inquirer {
         };
         let (responder, limit) = (Arc::clone(&self.responder), self.limit);
         tokio::spawn(async move {
-            let response = resolve(&responder, refresh.query(), limit).await;
+            let response = resolve(&responder, refresh.query(), None, limit).await;
             responder.refreshed(*refresh, response, Instant::now());
             drop(place);
         });
@@ -73,7 +74,7 @@ impl Inquirer {
         // Ends with this future, unless it is handed on.
         let mut resolving = JoinSet::new();
         let (responder, query, limit) = (Arc::clone(&self.responder), pending.query(), self.limit);
-        resolving.spawn(async move { resolve(&responder, query, limit).await });
+        resolving.spawn(async move { resolve(&responder, query, None, limit).await });
         if let Ok(response) = timeout(CLIENT_RESPONSE, outcome(&mut resolving)).await {
             return self.responder.finish(*pending, response, Instant::now());
         }
@@ -103,15 +104,23 @@ impl Inquirer {
     }
 }
 
-/// What the source says, within the limit.
+/// What the source says, or its one upstream through which the question is to go, within the limit.
 async fn resolve(
     responder: &Responder,
     query: Arc<[u8]>,
+    through: Option<&Through>,
     limit: Duration,
 ) -> Result<Vec<u8>, ResolveError> {
     let source = responder.source();
     let deadline = tokio::time::Instant::now() + limit;
-    let resolving = source.resolve(query, deadline);
+    let resolving = match through {
+        None => source.resolve(query, deadline),
+        // It may have been replaced by one that has no upstreams.
+        Some(through) => source
+            .passage()
+            .ok_or(ResolveError::NoUpstream)?
+            .pass(through, query, deadline),
+    };
     match timeout_at(deadline + QUERY_GRACE, resolving).await {
         Ok(response) => response,
         Err(_) => {

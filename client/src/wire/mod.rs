@@ -8,6 +8,7 @@
 mod build;
 mod chain;
 mod edns;
+mod join;
 mod name;
 mod svcb;
 mod view;
@@ -15,6 +16,7 @@ mod view;
 pub use build::{QuestionFlags, error_reply, question, restore_case, set_id, truncate};
 pub use chain::{ChainError, MAX_CHAIN_LINKS, answer_chain_ok};
 pub use edns::{Edns, EdnsView, MAX_PAYLOAD_SIZE, PADDING_OPTION, pad, with_edns};
+pub use join::join;
 pub use name::{MAX_NAME_BYTES, MAX_POINTERS, NameView};
 pub use svcb::{Svcb, SvcbError};
 pub use view::{Counts, Flags, QuestionView, RecordView, Records, Section, View};
@@ -27,7 +29,10 @@ pub const MAX_MESSAGE_BYTES: usize = 65_535;
 
 /// Numbers of the record types that this module has to know.
 mod rtype {
+    pub(super) const NS: u16 = 2;
     pub(super) const CNAME: u16 = 5;
+    pub(super) const SOA: u16 = 6;
+    pub(super) const PTR: u16 = 12;
     pub(super) const SIG: u16 = 24;
     pub(super) const DNAME: u16 = 39;
     pub(super) const OPT: u16 = 41;
@@ -58,6 +63,9 @@ pub enum WireError {
     /// A compression pointer that does not point backwards, points into the header, or one too many.
     #[error("a compression pointer that does not lead back to a name")]
     Pointer,
+    /// There is no question.
+    #[error("there is no question")]
+    NoQuestion,
     /// More than one question (RFC 9619).
     #[error("more than one question")]
     ManyQuestions,

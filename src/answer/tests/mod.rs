@@ -4,6 +4,7 @@
 
 mod kept;
 mod options;
+mod passage;
 mod properties;
 mod refusals;
 mod responses;

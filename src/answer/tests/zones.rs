@@ -103,6 +103,17 @@ fn our_own_zones_are_answered_with_authority_and_signatures_only_on_request() {
 }
 
 #[test]
+fn a_server_that_publishes_nothing_asks_for_everybodys_zones() {
+    let responder = responder();
+    let discovery = ["resolver-name.arpa.", "another.zz.", "_dns.resolver.arpa."];
+    let special = |name: &str| !matches!(responder.say(&udp(), &plain(name)), Said::Ask(_));
+    assert_eq!(discovery.map(special), [false, true, true]);
+    responder.leave_discovery_to_source();
+    assert_eq!(discovery.map(special), [false; 3]);
+    assert!(special("www.onion."));
+}
+
+#[test]
 fn our_own_zones_fit_into_datagrams() {
     let responder = responder();
     let name = publish_zones(&responder).to_ascii();
