@@ -1,9 +1,9 @@
 //! From what was read to the chain that is told.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use zzdot_zonegen::upstream::{Proof, ServerKind, Transport, UpstreamId};
+use zzdot_zonegen::upstream::{Proof, ServerKind, Transport, UnnamedLabel, UpstreamId};
 
 use super::claim::Claim;
 use super::model::{Behind, Chain, Hop, Label, Node, NodeId, Reached, Who};
@@ -38,28 +38,29 @@ impl Survey {
         let mut through = vec![(nearest, None)];
         while let Some((from, site)) = next.pop_front() {
             for edge in &site.edges {
-                let known = match &edge.to {
+                let place = match &edge.to {
                     UpstreamId::Named(name) => self.by_name.get(name).copied(),
                     UpstreamId::Unnamed(_) => None,
                 };
-                let far = known.and_then(|place| Some((place, self.sites.get(place)?)));
-                let seen = known.and_then(|place| *ids.get(place)?);
-                let to = seen.unwrap_or_else(|| {
-                    let id = NodeId(nodes.len());
-                    nodes.push(match far {
-                        Some((place, far)) => {
-                            if let Some(seen) = ids.get_mut(place) {
-                                *seen = Some(id);
+                let far = place.and_then(|place| self.sites.get(place));
+                let seen = place.and_then(|place| *ids.get(place)?);
+                let to = seen.unwrap_or(NodeId(nodes.len()));
+                if seen.is_none() {
+                    match (&edge.to, place, far) {
+                        (UpstreamId::Unnamed(label), ..) => nodes.push(unnamed(*label)),
+                        (UpstreamId::Named(_), Some(place), Some(far)) => {
+                            if let Some(id) = ids.get_mut(place) {
+                                *id = Some(to);
                             }
-                            next.push_back((id, far));
-                            through.push((id, far.through));
-                            self.node_of(far, claimed_addresses(edge))
+                            nodes.push(self.node_of(far, claimed_addresses(edge)));
+                            next.push_back((to, far));
+                            through.push((to, far.through));
                         }
-                        None => unsurveyed(edge),
-                    });
-                    id
-                });
-                hops.push(self.hop(from, to, edge, far.map(|(_, far)| far)));
+                        // Each edge was looked at, and its far end taken note of.
+                        (UpstreamId::Named(_), ..) => continue,
+                    }
+                }
+                hops.push(self.hop(from, to, edge, far));
             }
         }
         for (id, by) in through {
@@ -207,23 +208,17 @@ fn behind(site: &Site, own: &Own) -> Behind {
     }
 }
 
-/// An upstream that is not surveyed: it has no name, or nothing can be read of what is said about it.
-fn unsurveyed(edge: &Edge) -> Node {
-    let (who, address) = match &edge.to {
-        UpstreamId::Named(name) => (Who::Named { name: name.clone() }, None),
-        UpstreamId::Unnamed(label) => (Who::from(*label), Some(label.address())),
-    };
-    let why = match &edge.claim {
-        Err(why) => why.clone(),
-        Ok(_) => Why::SaysNothing,
-    };
+/// An upstream without a name, which says nothing about itself.
+fn unnamed(label: UnnamedLabel) -> Node {
     Node {
-        who,
+        who: Who::from(label),
         server_type: ServerKind::Unknown,
-        addresses: address.as_ref().map(SocketAddr::ip).into_iter().collect(),
+        addresses: vec![label.address().ip()],
         tlsa: Vec::new(),
         reached: None,
-        behind: Behind::Unknown { why },
+        behind: Behind::Unknown {
+            why: Why::SaysNothing,
+        },
     }
 }
 

@@ -330,34 +330,35 @@ impl Survey {
         if known.is_none() && nodes >= MAX_NODES {
             return Err(Limit::Nodes);
         }
-        let (UpstreamId::Named(name), Ok(claim)) = (&edge.to, &edge.claim) else {
+        let UpstreamId::Named(name) = &edge.to else {
             return Ok(());
         };
-        let voucher = Voucher {
-            near,
-            keys: claim.keys.clone(),
-            port: claim.port,
-            addresses: claim.addresses.clone(),
-            tlsa: claim.tlsa.clone(),
-        };
-        match known {
-            Some(0) => {}
-            Some(site) => self.add_voucher(site, voucher),
-            None => {
-                let site = self.sites.len();
-                self.by_name.insert(name.clone(), site);
-                let phase = Phase::Unread(Why::Limit { limit: Limit::Time });
-                let mut found = Site::new(name.clone(), depth, phase);
-                found.vouchers.push(voucher);
-                self.sites.push(found);
-                self.look_for(site);
-                self.read_own_zone(site);
-            }
+        let site = known.unwrap_or_else(|| {
+            let why = match &edge.claim {
+                Ok(_) => Why::Limit { limit: Limit::Time },
+                Err(why) => why.clone(),
+            };
+            self.by_name.insert(name.clone(), self.sites.len());
+            let site = Site::new(name.clone(), depth, Phase::Unread(why));
+            self.sites.push(site);
+            self.sites.len() - 1
+        });
+        if let Ok(claim) = &edge.claim
+            && site != 0
+        {
+            let voucher = Voucher {
+                near,
+                keys: claim.keys.clone(),
+                port: claim.port,
+                addresses: claim.addresses.clone(),
+                tlsa: claim.tlsa.clone(),
+            };
+            self.add_voucher(site, voucher);
         }
         Ok(())
     }
 
-    /// Another one vouches for a site: where it could not be read by the word of those before, it is read by this.
+    /// One more vouches for a site: where it could not be read by the word of those before, it is read by this.
     fn add_voucher(&mut self, site: usize, voucher: Voucher) {
         let Some(found) = self.sites.get_mut(site) else {
             return;
@@ -366,12 +367,8 @@ impl Survey {
             return;
         }
         found.vouchers.push(voucher);
-        let again = match &found.phase {
-            Phase::Unread(Why::Changing) => None,
-            Phase::Unread(why) => Some(why.clone()),
-            _ => None,
-        };
-        if again.is_some() {
+        let unread = matches!(&found.phase, Phase::Unread(why) if *why != Why::Changing);
+        if unread {
             found.voucher = found.vouchers.len() - 1;
             found.direct = Direct::default();
             self.look_for(site);

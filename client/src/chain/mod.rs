@@ -62,3 +62,6 @@ pub const MIN_TTL: u32 = 15;
 
 /// The longest time, in seconds, after which a chain is looked at again.
 pub const MAX_TTL: u32 = 3600;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What a malicious graph can cost.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use hickory_proto::rr::rdata::PTR;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::owners::upstreams_owner;
+use zzdot_zonegen::publish::{DNSKEY_LIFETIME, LIFETIME};
+use zzdot_zonegen::sign::{Signers, Validity, sign_with};
+use zzdot_zonegen::zone::TTL_SECS;
+
+use super::world::*;
+use crate::chain::*;
+
+/// Each resolver names ten upstreams that nobody named before: there are as many names as one cares to ask for, and ten
+/// thousand within four hops.
+#[test]
+fn a_graph_without_end_costs_bounded_questions_and_connections() {
+    let mut world = World::of(1);
+    world.brood = 10;
+    let trip = world.survey();
+    assert!(world.resolvers.len() > 100, "{}", world.resolvers.len());
+    assert_eq!(trip.asked.len(), MAX_QUESTIONS);
+    assert!(trip.most_in_flight <= MAX_IN_FLIGHT);
+    assert!(trip.connected.len() <= MAX_CONNECTS);
+    assert!(trip.chain.nodes.len() <= MAX_NODES + 1);
+    assert!(trip.chain.hops.len() <= MAX_HOPS + 1);
+    assert!(!trip.chain.complete);
+    let named = trip.chain.nodes.iter().map(|node| node.who.to_string());
+    let named: BTreeSet<_> = named.collect();
+    assert_eq!(named.len(), trip.chain.nodes.len());
+    let limit = Limit::Questions;
+    let behind = Behind::Unknown {
+        why: Why::Limit { limit },
+    };
+    assert!(trip.chain.nodes.iter().any(|node| node.behind == behind));
+    // The first hops are none the worse for it.
+    assert!(trip.hops[1].ends_with(" proven met"), "{}", trip.hops[1]);
+}
+
+#[test]
+fn more_resolvers_than_are_looked_at_are_told() {
+    let mut world = World::of(6);
+    for near in 1..6 {
+        world.hop(0, near);
+        for far in 1..=15 {
+            world.unnamed(near, &format!("198.51.100.{far}:53"));
+        }
+    }
+    let trip = world.survey();
+    assert_eq!(trip.chain.nodes.len(), MAX_NODES + 1, "and the client");
+    assert!(!trip.chain.complete);
+    let limit = Limit::Nodes;
+    let behind = Behind::Unknown {
+        why: Why::Limit { limit },
+    };
+    let cut = trip.chain.nodes.iter().filter(|node| node.behind == behind);
+    assert_eq!(cut.count(), 2, "of one there is a part, of one nothing");
+}
+
+#[test]
+fn a_line_longer_than_ways_may_be_ends_at_its_eighth_hop() {
+    let mut world = World::of(12);
+    for from in 0..11 {
+        world.hop(from, from + 1);
+    }
+    let trip = world.survey();
+    assert_eq!(trip.hops.len(), usize::from(MAX_DEPTH));
+    assert!(trip.hops.iter().all(|hop| hop.ends_with("proven met")));
+    let limit = Limit::Depth;
+    let behind = Behind::Unknown {
+        why: Why::Limit { limit },
+    };
+    assert_eq!(trip.chain.nodes.last().unwrap().behind, behind);
+    // Where nobody can be met the way becomes too long for a name before.
+    world.reach.clear();
+    let trip = world.survey();
+    assert!((4..=6).contains(&trip.hops.len()), "{:?}", trip.hops);
+    assert!(!trip.chain.complete);
+    let limited = |node: &Node| {
+        node.behind
+            == Behind::Unknown {
+                why: Why::Limit {
+                    limit: Limit::NameLength,
+                },
+            }
+    };
+    assert!(trip.chain.nodes.iter().any(limited), "{:#?}", trip.chain);
+}
+
+#[test]
+fn more_upstreams_than_are_looked_at_are_told() {
+    let mut world = World::of(1);
+    for number in 1..=16 {
+        world.unnamed(0, &format!("198.51.100.{number}:53"));
+    }
+    let trip = world.survey();
+    assert_eq!(trip.chain.hops.len(), 17);
+    // That many may be published; a zone of others' making may have more.
+    let nearest = &mut world.resolvers[0];
+    let zone = &nearest.zones.as_ref().unwrap().name_zone;
+    let owner = upstreams_owner(nearest.identity.name());
+    let one_more = Name::from_ascii("198-51-100-99.unnamed.").unwrap();
+    let one_more = one_more.append_domain(nearest.identity.name().as_name());
+    let one_more = RData::PTR(PTR(one_more.unwrap()));
+    let kept = |rtype| !matches!(rtype, RecordType::DNSKEY | RecordType::NSEC);
+    let rrsets = zone.rrsets().filter(|(_, rtype, _)| kept(*rtype));
+    let mut records: Vec<_> = rrsets
+        .flat_map(|(_, _, rrset)| rrset.records.clone())
+        .collect();
+    records.push(Record::from_rdata(owner, TTL_SECS, one_more));
+    let signers = Signers {
+        keys: nearest.identity.name_keys(),
+        along: &[],
+        shown: &[],
+    };
+    let validity = Validity {
+        inception: UnixTime(CLOCK.0 - 60),
+        lifetime: LIFETIME,
+        dnskey_lifetime: DNSKEY_LIFETIME,
+        jitter: std::time::Duration::ZERO,
+        jitter_seed: 0,
+    };
+    let signed = sign_with(records, &signers, TTL_SECS, &validity).unwrap();
+    let trip = world.survey_while(|world, _| {
+        world.resolvers[0].zones.as_mut().unwrap().name_zone = signed.clone();
+    });
+    assert_eq!(trip.chain.hops.len(), 17);
+    let limit = Limit::Upstreams;
+    let behind = Behind::Unknown {
+        why: Why::Limit { limit },
+    };
+    assert_eq!(trip.node(&world, 0).behind, behind);
+}
+
+#[test]
+fn silence_costs_no_more_than_the_time_given() {
+    let mut world = World::of(2);
+    world.hop(0, 1);
+    world.publish_all();
+    let now = Instant::now();
+    let mut survey = Survey::new(SurveyInput {
+        nearest: world.nearest(),
+        now,
+        timeout: SURVEY_TIMEOUT,
+        clock: CLOCK,
+    });
+    let asks = std::iter::from_fn(|| survey.next_action());
+    let asks: Vec<_> = asks
+        .filter(|action| matches!(action, Action::Ask(_)))
+        .collect();
+    assert!(!asks.is_empty());
+    let due = survey.next_timeout().unwrap();
+    assert_eq!(due, now + SURVEY_TIMEOUT);
+    survey.on_timeout(now);
+    assert_eq!(survey.next_timeout(), Some(due), "too early");
+    survey.on_timeout(due);
+    let Some(Action::Done(chain)) = survey.next_action() else {
+        panic!("not over");
+    };
+    assert!(!chain.complete);
+    assert_eq!(chain.hops.len(), 1);
+    assert_eq!((survey.next_timeout(), survey.next_action()), (None, None));
+    // What comes afterwards changes nothing.
+    for action in asks {
+        let Action::Ask(ask) = action else { continue };
+        survey.on_no_answer(CLOCK, ask.id);
+        survey.on_message(CLOCK, ask.id, &[0; 12]);
+    }
+    assert_eq!(survey.next_action(), None);
+}
+
+#[test]
+fn addresses_that_nobody_should_connect_to_are_not_tried() {
+    let mut world = World::of(2);
+    let claim = world.hop(0, 1);
+    claim.addresses = ["127.0.0.1", "::1", "fe80::1"]
+        .iter()
+        .map(|address| address.parse().unwrap())
+        .collect();
+    let trip = world.survey();
+    let own = "192.0.2.11:853".parse().unwrap();
+    assert!(
+        trip.connected.iter().all(|place| *place == own),
+        "{:?}",
+        trip.connected
+    );
+}

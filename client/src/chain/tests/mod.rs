@@ -1,0 +1,6 @@
+#![allow(clippy::unwrap_used)]
+
+mod liars;
+mod limits;
+mod shapes;
+mod world;
