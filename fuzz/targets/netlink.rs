@@ -14,7 +14,7 @@ use libfuzzer_sys::{
 use zzdot_client::{
     network::{
         Given, Observer, Recognised, Sighting, Wireless,
-        netlink::{Event, Said, Told, protection, read, station},
+        netlink::{Event, Said, Told, family, protection, read, station},
         recognise,
     },
     place::NetworkId,
@@ -68,6 +68,7 @@ fuzz_target!(|input: Input<'_>| {
     let mut wireless = BTreeMap::new();
     for (_, _, body) in &input.messages {
         let _ = protection(body);
+        let _ = family(body);
         if let Some((index, ssid)) = station(body) {
             assert!(
                 ssid.as_ref()

@@ -15,7 +15,7 @@ use crate::{
     attack, bench, desktop,
     host::Host,
     hostile::random,
-    products, sandbox,
+    products, radio, sandbox,
     story::{self, Failure, STORIES, Scene, Story},
 };
 
@@ -74,6 +74,9 @@ enum Task {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Runs a program with wireless networks around it. For labs alone.
+    #[command(hide = true)]
+    Radio(radio::Playing),
     /// Sets the scene of a story and opens a shell on its laptop.
     Shell {
         /// A name of `list`.
@@ -111,6 +114,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Task::Bench(options) => bench(&options),
         Task::NullServer(server) => told(server.run()),
         Task::NullStub(stub) => told(stub.run()),
+        Task::Radio(playing) => playing.run().unwrap_or_else(|failure| told(Err(failure))),
         Task::Attack { group, .. } if group == "table" => {
             print!("{}", attack::table(attack::GROUPS));
             ExitCode::SUCCESS

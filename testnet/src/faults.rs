@@ -31,6 +31,7 @@ mod calls;
 pub mod memory;
 mod tracer;
 
+pub use crate::tracing::End;
 pub use calls::{Call, Effect};
 
 /// A program that takes longer is stuck, and that is a fault of its own.
@@ -85,15 +86,6 @@ pub struct Outcome {
     pub calls: Vec<Call>,
     /// The call that the fault happened to, if any.
     pub hit: Option<Call>,
-}
-
-/// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// By itself, with this code.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
 }
 
 /// Why a program cannot be watched, or did not end.

@@ -9,6 +9,7 @@
 //! * [`servers`] and [`products`]: programs with the configuration that a lab needs;
 //! * [`faults`]: system calls that fail, one after the other;
 //! * [`boxes`]: forwarders of today, and what passes through them;
+//! * [`radio`]: wireless networks, as the kernel tells of them;
 //! * [`bench`]: what our programs cost beside their peers;
 //! * [`attacker`] and [`attack`]: somebody on the way, what they try, and what comes of it;
 //! * [`desktop`]: a machine with the real programs that manage networks and names;
@@ -32,10 +33,12 @@ mod lab;
 mod process;
 pub mod products;
 pub mod programs;
+pub mod radio;
 pub mod relay;
 pub mod sandbox;
 pub mod servers;
 pub mod story;
+mod tracing;
 
 pub use host::Host;
 pub use lab::{Lab, LabError, Link};

@@ -19,6 +19,7 @@ use crate::{
     host::Host,
     lab::LabError,
     process::{POLL, Process},
+    radio::Radio,
     servers::READY,
 };
 
@@ -181,10 +182,21 @@ impl Client<'_> {
         self.start_by(command)
     }
 
+    /// The same on a host with wireless cards.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(&self, radio: &Radio) -> Result<Process, ProductsError> {
+        let command = radio.command(&find("zzdot-client")?.to_string_lossy())?;
+        self.start_by(self.as_daemon(command)?)
+    }
+
     fn daemon(&self) -> Result<Command, ProductsError> {
-        let mut command = self
-            .host
-            .command(&find("zzdot-client")?.to_string_lossy())?;
+        let program = find("zzdot-client")?;
+        self.as_daemon(self.host.command(&program.to_string_lossy())?)
+    }
+
+    fn as_daemon(&self, mut command: Command) -> Result<Command, ProductsError> {
         command.args(["run", "--config"]).arg(self.write_config()?);
         Ok(command)
     }

@@ -395,3 +395,23 @@ fn the_threat_model_tells_what_came_of_the_attacks() {
         missing.join("\n")
     );
 }
+
+#[test]
+fn an_open_twin_of_the_wireless_network_wins_no_question() {
+    ended_well("an_open_twin_of_the_wireless_network_wins_no_question");
+}
+
+#[test]
+fn a_wireless_twin_cloned_to_the_last_address_wins_no_question() {
+    ended_well("a_wireless_twin_cloned_to_the_last_address_wins_no_question");
+}
+
+#[test]
+fn the_name_of_the_wireless_network_elsewhere_wins_no_question() {
+    ended_well("the_name_of_the_wireless_network_elsewhere_wins_no_question");
+}
+
+#[test]
+fn roaming_to_an_open_twin_wins_no_question() {
+    ended_well("roaming_to_an_open_twin_wins_no_question");
+}

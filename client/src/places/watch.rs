@@ -44,6 +44,7 @@ pub async fn watch(places: Arc<Places>, own: Vec<SocketAddr>) {
             places: Arc::clone(&places),
             observer: Observer::default(),
             knocked: BTreeMap::new(),
+            cards: BTreeSet::new(),
         };
         if let Err(error) = keeper.run(own.clone()).await {
             tracing::error!(%error, "the kernel does not tell about networks");
@@ -57,6 +58,8 @@ struct Keeper {
     observer: Observer,
     /// When a neighbour was last looked for.
     knocked: BTreeMap<(u32, IpAddr), Instant>,
+    /// The links that are made of hardware and were seen.
+    cards: BTreeSet<u32>,
 }
 
 impl Keeper {
@@ -78,14 +81,20 @@ impl Keeper {
                 told = kernel.told() => {
                     let told = told?;
                     let (links, addresses) = concerns(&told);
+                    let new_card = self.is_new_card(&told);
                     self.observer.told(now(), told);
-                    if let Some(wireless) = wireless.as_mut().filter(|_| links) {
-                        self.observer.tune(now(), wireless.links().await);
+                    if new_card && wireless.is_none() {
+                        // It may have brought the kernel's part for wireless networks along.
+                        wireless = WirelessSocket::open().await;
+                    }
+                    if links {
+                        self.tune(&mut wireless).await;
                     }
                     if links || addresses {
                         host.look_again();
                     }
                 }
+                () = moved(wireless.as_mut()) => self.tune(&mut wireless).await,
                 Ok(()) = decisions.changed() => {}
                 // Somebody may have forgotten a network, or learned one.
                 () = changed(memory.as_mut()) => {}
@@ -105,6 +114,21 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    fn is_new_card(&mut self, told: &Told) -> bool {
+        match told {
+            Told::Event(Event::Link(row)) if row.kind.is_none() => self.cards.insert(row.index),
+            _ => false,
+        }
+    }
+
+    async fn tune(&mut self, wireless: &mut Option<WirelessSocket>) {
+        if let Some(wireless) = wireless
+            && let Some(links) = wireless.links().await
+        {
+            self.observer.tune(now(), links);
+        }
     }
 
     fn timeout(&self) -> Instant {
@@ -214,6 +238,13 @@ impl Keeper {
             }
         }
         self.knocked.retain(|key, _| wanted.contains(key));
+    }
+}
+
+async fn moved(wireless: Option<&mut WirelessSocket>) {
+    match wireless {
+        Some(wireless) => wireless.moved().await,
+        None => std::future::pending().await,
     }
 }
 

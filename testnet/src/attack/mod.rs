@@ -17,6 +17,7 @@ mod portals;
 mod schedule;
 mod stolen;
 mod victim;
+mod wireless;
 mod zones;
 
 pub use ground::{Branch, Ground};

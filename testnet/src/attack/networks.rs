@@ -12,7 +12,7 @@ use ring::rand::SystemRandom;
 use zzdot_zonegen::{clock::UnixTime, identity::Identity};
 
 use super::{
-    ALONE, Attack, Branch, Expected, Outcome, Stage, ground::RESOLVER, portals, refused,
+    ALONE, Attack, Branch, Expected, Outcome, Stage, ground::RESOLVER, portals, refused, wireless,
     zones::own_zones,
 };
 use crate::{
@@ -162,6 +162,42 @@ pub(super) const ATTACKS: &[Attack] = &[
         product: refused(&["captive-portal"]),
         ..ALONE
     },
+    Attack {
+        test: "an_open_twin_of_the_wireless_network_wins_no_question",
+        promise: RELAXED,
+        words: "another place with the wireless network's name, its access point's and the router's hardware address, without a passphrase; no such zone, 853 reset",
+        stage: Stage::First,
+        play: wireless::open_twin,
+        product: refused(UNREACHABLE),
+        ..ALONE
+    },
+    Attack {
+        test: "a_wireless_twin_cloned_to_the_last_address_wins_no_question",
+        promise: RELAXED,
+        words: "the same with the protection cloned, too; an identity of the attacker's own",
+        stage: Stage::First,
+        play: wireless::cloned_twin,
+        product: refused(IMPOSTOR),
+        ..ALONE
+    },
+    Attack {
+        test: "the_name_of_the_wireless_network_elsewhere_wins_no_question",
+        promise: RELAXED,
+        words: "another place with the wireless network's name and protection, and another router; no such zone, 853 reset; `legacy = \"plain\"`, the default",
+        stage: Stage::First,
+        play: wireless::name_elsewhere,
+        product: refused(UNREACHABLE),
+        ..ALONE
+    },
+    Attack {
+        test: "roaming_to_an_open_twin_wins_no_question",
+        promise: RELAXED,
+        words: "at home the card is drawn to another access point of the same name without a passphrase, while the link stays up; no such zone, 853 reset",
+        stage: Stage::First,
+        play: wireless::roaming,
+        product: refused(UNREACHABLE),
+        ..ALONE
+    },
 ];
 
 const UNREACHABLE: &[&str] = &["no-answer-on-dot-port"];
@@ -238,7 +274,7 @@ pub(super) fn given_back(branch: &mut Branch) -> Told {
     branch.comes_back()
 }
 
-fn legacy() -> Manner {
+pub(super) fn legacy() -> Manner {
     Manner {
         dns: Dns::Answer(answers::lie()),
         dot: Dot::Reset,

@@ -21,6 +21,7 @@ use crate::{
     host::Host,
     process::{POLL, Process},
     products, programs,
+    radio::{Card, Radio},
     servers::READY,
     story::Failure,
 };
@@ -62,6 +63,8 @@ pub(super) struct Victim {
     process: Option<Process>,
     /// Its clock, as libfaketime takes it: an offset, or a time to start from.
     pub(super) clock: Option<String>,
+    /// Where the product's link is a wireless one.
+    pub(super) radio: Option<Radio>,
     /// Lines of the product's configuration beyond the least.
     pub(super) settings: String,
 }
@@ -85,6 +88,7 @@ impl Victim {
             address,
             process: None,
             clock: None,
+            radio: None,
             settings: String::new(),
         }
     }
@@ -118,6 +122,14 @@ impl Victim {
         })
     }
 
+    /// Its wireless card moves while the link stays up, as within a network that has several access points.
+    pub(super) fn roam(&self, card: Card) -> Result<(), Failure> {
+        match (&self.radio, &self.process) {
+            (Some(radio), Some(process)) => radio.turn(&[card], process),
+            _ => Err(Failure::new("nobody is there who could roam")),
+        }
+    }
+
     /// Ends it, politely.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         if let Some(process) = self.process.take() {
@@ -144,7 +156,10 @@ impl Victim {
         )?;
         let program = products::find("zzdot-client")?;
         let program = program.to_string_lossy();
-        let mut command = self.host.command(&program)?;
+        let mut command = match &self.radio {
+            Some(radio) => radio.command(&program)?,
+            None => self.host.command(&program)?,
+        };
         if let Some(clock) = &self.clock {
             // Not by the wrapper of this library, which does not pass on the signal to end.
             command

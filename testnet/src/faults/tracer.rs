@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io::{Read, Write},
-    process::{Child, Command, Stdio},
+    io::Read,
+    process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,22 +14,15 @@ use std::{
 
 use nix::{
     errno::Errno,
-    libc,
     sys::{
-        ptrace::{self, Options},
+        ptrace,
         signal::{self, Signal},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
 
-use super::{Call, End, Fault, Kind, LIMIT, Outcome, TraceError, Traced, calls};
-
-/// Waits until it is being traced before it becomes the program.
-const LAUNCHER: &str = "read -r go && exec \"$0\" \"$@\"";
-
-/// Not a system call: the kernel does nothing.
-const NO_CALL: u64 = u64::MAX;
+use super::{Call, Fault, Kind, LIMIT, Outcome, TraceError, Traced, calls};
+use crate::tracing::{NO_CALL, Watch, alive, call, follow, launcher};
 
 pub(super) fn run(traced: &Traced, fault: Option<Fault>) -> Result<Outcome, TraceError> {
     let mut child = start(traced)?;
@@ -42,14 +35,13 @@ pub(super) fn run(traced: &Traced, fault: Option<Fault>) -> Result<Outcome, Trac
         traced,
         fault,
         pid,
-        running: false,
         eligible: 0,
         calls: Vec::new(),
         hit: None,
         pending: HashMap::new(),
     };
     let watchdog = Watchdog::start(pid);
-    let end = session.begin(&mut child).and_then(|()| session.follow());
+    let end = follow(&mut child, &mut session);
     let stuck = watchdog.stop();
     if end.is_err() {
         // It is traced no longer, or not in a way that is understood: it must not stay.
@@ -75,16 +67,13 @@ pub(super) fn run(traced: &Traced, fault: Option<Fault>) -> Result<Outcome, Trac
 }
 
 fn start(traced: &Traced) -> Result<Child, TraceError> {
-    Command::new("/bin/sh")
-        .args(["-c", LAUNCHER])
-        .arg(&traced.program)
+    launcher(&traced.program)
         .args(&traced.arguments)
         // The database library panics at what a fault leaves behind. Each of these calls stops the program twice, and
         // writing down where it was panicking takes thousands of calls; so does memory that grows by pages.
         .env("RUST_BACKTRACE", "0")
         .env("MALLOC_ARENA_MAX", "1")
         .envs(traced.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -99,8 +88,6 @@ struct Session<'a> {
     traced: &'a Traced,
     fault: Option<Fault>,
     pid: Pid,
-    /// The launcher has become the program.
-    running: bool,
     /// How many calls the fault could have happened to so far.
     eligible: usize,
     calls: Vec<Call>,
@@ -115,81 +102,12 @@ enum Pending {
     Kill,
 }
 
-impl Session<'_> {
-    fn begin(&self, child: &mut Child) -> Result<(), TraceError> {
-        let options = Options::PTRACE_O_TRACESYSGOOD
-            | Options::PTRACE_O_TRACEEXEC
-            | Options::PTRACE_O_TRACECLONE
-            | Options::PTRACE_O_TRACEFORK
-            | Options::PTRACE_O_TRACEVFORK
-            | Options::PTRACE_O_EXITKILL;
-        ptrace::seize(self.pid, options)?;
-        let go = child
-            .stdin
-            .take()
-            .map_or(Ok(()), |mut stdin| stdin.write_all(b"go\n"));
-        go.map_err(|source| TraceError::Start {
-            program: self.traced.program.clone(),
-            source,
-        })
-    }
-
-    fn follow(&mut self) -> Result<End, TraceError> {
-        // Other tests' children are not ours to wait for.
-        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        loop {
-            match waitpid(Pid::from_raw(-1), Some(flags))? {
-                WaitStatus::Exited(pid, code) if pid == self.pid => return Ok(End::Exited(code)),
-                WaitStatus::Signaled(pid, signal, _) if pid == self.pid => {
-                    return Ok(End::Signaled(signal as i32));
-                }
-                WaitStatus::PtraceSyscall(tid) => {
-                    self.at_call(tid)?;
-                    self.resume(tid, None)?;
-                }
-                WaitStatus::PtraceEvent(tid, _, event) => {
-                    self.running |= event == libc::PTRACE_EVENT_EXEC;
-                    self.resume(tid, None)?;
-                }
-                WaitStatus::Stopped(tid, signal) => self.resume(tid, Some(signal))?,
-                _ => {}
-            }
-        }
-    }
-
-    fn resume(&self, tid: Pid, signal: Option<Signal>) -> Result<(), TraceError> {
-        let resumed = if self.running {
-            ptrace::syscall(tid, signal)
-        } else {
-            ptrace::cont(tid, signal)
-        };
-        alive(resumed).map(drop)
-    }
-
-    fn at_call(&mut self, tid: Pid) -> Result<(), TraceError> {
-        let Some(info) = alive(ptrace::syscall_info(tid))? else {
-            return Ok(());
-        };
-        match info.op {
-            libc::PTRACE_SYSCALL_INFO_ENTRY => self.before_call(tid),
-            libc::PTRACE_SYSCALL_INFO_EXIT => self.after_call(tid),
-            _ => Ok(()),
-        }
-    }
-
-    fn before_call(&mut self, tid: Pid) -> Result<(), TraceError> {
+impl Watch for Session<'_> {
+    fn before_call(&mut self, tid: Pid) -> Result<(), Errno> {
         let Some(mut registers) = alive(ptrace::getregs(tid))? else {
             return Ok(());
         };
-        let arguments = [
-            registers.rdi,
-            registers.rsi,
-            registers.rdx,
-            registers.r10,
-            registers.r8,
-            registers.r9,
-        ];
-        let number = registers.orig_rax.cast_signed();
+        let (number, arguments) = call(&registers);
         let Some(call) = calls::decode(tid, number, arguments, &self.traced.folder) else {
             return Ok(());
         };
@@ -215,7 +133,7 @@ impl Session<'_> {
         alive(ptrace::setregs(tid, registers)).map(drop)
     }
 
-    fn after_call(&mut self, tid: Pid) -> Result<(), TraceError> {
+    fn after_call(&mut self, tid: Pid) -> Result<(), Errno> {
         match self.pending.remove(&tid) {
             None => Ok(()),
             Some(Pending::Kill) => self.kill(),
@@ -228,7 +146,9 @@ impl Session<'_> {
             }
         }
     }
+}
 
+impl Session<'_> {
     /// Whether the fault happens to `call`.
     fn strikes(&mut self, call: &Call) -> Option<Kind> {
         let fault = self.fault?;
@@ -241,17 +161,8 @@ impl Session<'_> {
         strikes.then_some(fault.kind)
     }
 
-    fn kill(&self) -> Result<(), TraceError> {
+    fn kill(&self) -> Result<(), Errno> {
         alive(signal::kill(self.pid, Signal::SIGKILL)).map(drop)
-    }
-}
-
-/// A thread may have been killed at any moment: then there is nothing to do, and nothing to tell.
-fn alive<T>(result: Result<T, Errno>) -> Result<Option<T>, TraceError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Errno::ESRCH) => Ok(None),
-        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -14,6 +14,7 @@ mod scene;
 mod slow_line;
 mod strict;
 mod upgrade;
+mod wireless;
 
 use std::{error::Error, fmt, io, path::Path, time::Instant};
 
@@ -105,6 +106,7 @@ pub const STORIES: &[Story] = &[
     slow_line::SLOW_LINE,
     networks::ROAMING,
     networks_anew::ANEW,
+    wireless::WIRELESS,
     links::LINKS,
 ];
 

@@ -10,4 +10,4 @@ mod wireless;
 pub use dump::Told;
 pub use parse::{AddressRow, Event, LinkRow, NeighbourRow, RouteRow, Said, read};
 pub use socket::RouteSocket;
-pub use wireless::{WirelessSocket, protection, station};
+pub use wireless::{WirelessSocket, family, protection, station};

@@ -2,6 +2,7 @@
 //! network and how it is protected.
 
 use std::collections::BTreeMap;
+use std::future;
 use std::io;
 use std::time::Duration;
 
@@ -20,9 +21,18 @@ const GENL_ID_CTRL: u16 = 0x10;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const CTRL_ATTR_MCAST_GROUPS: u16 = 7;
+const CTRL_ATTR_MCAST_GRP_NAME: u16 = 1;
+const CTRL_ATTR_MCAST_GRP_ID: u16 = 2;
 
 const NL80211_CMD_GET_INTERFACE: u8 = 5;
 const NL80211_CMD_GET_SCAN: u8 = 32;
+/// A link has joined a network, another access point of its network, or none any more.
+const NL80211_CMD_CONNECT: u8 = 46;
+const NL80211_CMD_ROAM: u8 = 47;
+const NL80211_CMD_DISCONNECT: u8 = 48;
+/// The group that is told of these, among other things.
+const GROUP_MLME: &[u8] = b"mlme\0";
 const NL80211_ATTR_IFINDEX: u16 = 3;
 const NL80211_ATTR_IFTYPE: u16 = 5;
 const NL80211_ATTR_BSS: u16 = 47;
@@ -38,12 +48,16 @@ const SSID_BYTES_MAX: usize = 32;
 const LINKS_MAX: usize = 64;
 /// The kernel answers at once. A driver that does not keeps nobody waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// `ENOBUFS`: something did not fit, and is lost.
+const NO_BUFFERS: i32 = 105;
 
 /// Asks nl80211.
 pub struct WirelessSocket {
     socket: TokioSocket,
     family: u16,
     sequence: u32,
+    /// Hears of associations; none where the kernel does not let it.
+    events: Option<TokioSocket>,
 }
 
 impl WirelessSocket {
@@ -55,24 +69,47 @@ impl WirelessSocket {
             socket,
             family: GENL_ID_CTRL,
             sequence: 0,
+            events: None,
         };
         let mut body = vec![CTRL_CMD_GETFAMILY, 1, 0, 0];
         put(&mut body, CTRL_ATTR_FAMILY_NAME, b"nl80211\0");
         let answers = this.ask(0, &body).await.ok()?;
-        this.family = answers.iter().find_map(|answer| {
-            let mut attributes = Attributes(answer.get(4..)?);
-            let id = attributes.find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID)?;
-            u16_at(id.1, 0)
-        })?;
+        let (family, group) = answers.iter().find_map(|answer| family(answer))?;
+        this.family = family;
+        this.events = group.and_then(|group| listen(group).ok());
         Some(this)
     }
 
-    /// The wireless links that are part of somebody else's network, or could be, by number. Nothing new where the kernel
-    /// does not say.
-    pub async fn links(&mut self) -> BTreeMap<u32, Wireless> {
+    /// Returns when a link may be in another wireless network, or with another access point of the same one: of the
+    /// latter the tables of links show nothing. Nothing is lost when the future is dropped.
+    pub async fn moved(&mut self) {
+        while let Some(events) = &mut self.events {
+            match events.recv_from_full().await {
+                Ok((datagram, sender)) => {
+                    let told = |message: Message<'_>| {
+                        message.kind == self.family && is_association(message.body)
+                    };
+                    if is_kernel(&sender) && Messages(&datagram).any(told) {
+                        return;
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(NO_BUFFERS) => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the kernel does not tell of wireless networks any more");
+                    self.events = None;
+                }
+            }
+        }
+        future::pending().await
+    }
+
+    /// The wireless links that are part of somebody else's network, or could be, by number. None where the kernel does
+    /// not say: then what it said before holds.
+    pub async fn links(&mut self) -> Option<BTreeMap<u32, Wireless>> {
         let mut links = BTreeMap::new();
         let interfaces = vec![NL80211_CMD_GET_INTERFACE, 0, 0, 0];
-        for answer in self.ask(NLM_F_DUMP, &interfaces).await.unwrap_or_default() {
+        for answer in self.ask(NLM_F_DUMP, &interfaces).await.ok()? {
             if let Some((index, ssid)) = station(&answer)
                 && links.len() < LINKS_MAX
             {
@@ -91,10 +128,14 @@ impl WirelessSocket {
             }
             let mut scan = vec![NL80211_CMD_GET_SCAN, 0, 0, 0];
             put(&mut scan, NL80211_ATTR_IFINDEX, &index.to_ne_bytes());
-            let networks = self.ask(NLM_F_DUMP, &scan).await.unwrap_or_default();
-            link.security = networks.iter().find_map(|answer| protection(answer));
+            link.security = match self.ask(NLM_F_DUMP, &scan).await {
+                Ok(heard) => heard.iter().find_map(|answer| protection(answer)),
+                // Who keeps a driver busy must not be the one who has its protection forgotten.
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return None,
+                Err(_) => None,
+            };
         }
-        links
+        Some(links)
     }
 
     /// The bodies of the answers to a request.
@@ -118,8 +159,8 @@ impl WirelessSocket {
                 continue;
             }
             for message in Messages(&datagram).filter(|message| message.sequence == self.sequence) {
-                if ends(&message) {
-                    return Ok(bodies);
+                if let Some(outcome) = end(&message) {
+                    return outcome.map(|()| bodies);
                 }
                 bodies.push(message.body.to_vec());
                 if !dump {
@@ -130,10 +171,52 @@ impl WirelessSocket {
     }
 }
 
-fn ends(message: &Message<'_>) -> bool {
+/// What it came to, where a message is the last one.
+fn end(message: &Message<'_>) -> Option<io::Result<()>> {
     const NLMSG_ERROR: u16 = 2;
     const NLMSG_DONE: u16 = 3;
-    matches!(message.kind, NLMSG_ERROR | NLMSG_DONE)
+    if !matches!(message.kind, NLMSG_ERROR | NLMSG_DONE) {
+        return None;
+    }
+    // The number of the error, negative; 0 where all went well.
+    let number = u32_at(message.body, 0).map_or(0, u32::cast_signed);
+    Some(match number {
+        0.. => Ok(()),
+        ..0 => Err(io::Error::from_raw_os_error(number.saturating_neg())),
+    })
+}
+
+/// A socket that is told what this group is told. Call within a tokio runtime.
+fn listen(group: u32) -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(NETLINK_GENERIC)?;
+    socket.socket_mut().bind_auto()?;
+    socket.socket_mut().add_membership(group)?;
+    Ok(socket)
+}
+
+/// What the body of the answer about the family says: its number, and that of the group that is told of associations.
+#[must_use]
+pub fn family(body: &[u8]) -> Option<(u16, Option<u32>)> {
+    let attributes = Attributes(body.get(4..)?);
+    let mut of_kind = attributes.clone();
+    let (_, number) = of_kind.find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID)?;
+    let mut of_kind = attributes;
+    let groups = of_kind.find(|(kind, _)| *kind == CTRL_ATTR_MCAST_GROUPS);
+    let mut groups = Attributes(groups.map_or(&[][..], |(_, groups)| groups));
+    let group = groups.find_map(|(_, group)| {
+        let one = |wanted| Attributes(group).find(|(kind, _)| *kind == wanted);
+        let (_, name) = one(CTRL_ATTR_MCAST_GRP_NAME)?;
+        let (_, number) = one(CTRL_ATTR_MCAST_GRP_ID)?;
+        (name == GROUP_MLME).then(|| u32_at(number, 0)).flatten()
+    });
+    Some((u16_at(number, 0)?, group))
+}
+
+fn is_association(body: &[u8]) -> bool {
+    matches!(
+        body.first(),
+        Some(&(NL80211_CMD_CONNECT | NL80211_CMD_ROAM | NL80211_CMD_DISCONNECT))
+    )
 }
 
 /// What the body of an answer about an interface says: the number of a link that joins networks of others, and the name
@@ -234,10 +317,34 @@ mod tests {
         assert_eq!(protection(&heard(None, 0, &[])), None);
     }
 
+    #[test]
+    fn the_group_that_hears_of_associations_is_found_by_name() {
+        let group = |name: &[u8], number: u32| {
+            let mut group = Vec::new();
+            put(&mut group, CTRL_ATTR_MCAST_GRP_ID, &number.to_ne_bytes());
+            put(&mut group, CTRL_ATTR_MCAST_GRP_NAME, name);
+            group
+        };
+        let told = |groups: &[Vec<u8>]| {
+            let mut listed = Vec::new();
+            for (number, group) in (1..).zip(groups) {
+                put(&mut listed, number, group);
+            }
+            let mut body = vec![1, 2, 0, 0];
+            put(&mut body, CTRL_ATTR_FAMILY_ID, &28_u16.to_ne_bytes());
+            put(&mut body, CTRL_ATTR_MCAST_GROUPS, &listed);
+            body
+        };
+        let groups = [group(b"scan\0", 6), group(b"mlme\0", 8)];
+        assert_eq!(family(&told(&groups)), Some((28, Some(8))));
+        assert_eq!(family(&told(&groups[..1])), Some((28, None)));
+        assert_eq!(family(&[1, 2, 0, 0]), None);
+    }
+
     proptest! {
         #[test]
         fn octets_that_are_no_messages_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (station(&bytes), protection(&bytes));
+            let _ = (station(&bytes), protection(&bytes), family(&bytes));
         }
     }
 
@@ -249,7 +356,7 @@ mod tests {
             return;
         };
         assert_ne!(socket.family, GENL_ID_CTRL);
-        let links = socket.links().await;
+        let links = socket.links().await.unwrap_or_default();
         assert!(links.keys().all(|index| *index > 0), "{links:?}");
     }
 }
