@@ -8,11 +8,15 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use zzdot_client::cache::{self, Cache};
+use zzdot_client::{
+    cache::{self, Cache},
+    store::StoreError,
+};
 use zzdot_zonegen::{
     clock::UnixTime,
     exit::{Exit, Failure},
     identity::Identity,
+    name::ResolverName,
     owners,
     publish::Published,
     rollover::{Rotation, What},
@@ -22,7 +26,7 @@ use zzdot_zonegen::{
 
 use crate::{
     answer::{LocalZones, Responder, cookie::Secret},
-    config::{Config, MAX_WORKERS},
+    config::{Config, MAX_WORKERS, Resolve},
     counters::Counters,
     error,
     listen::{Front, FrontConfig, Inherited},
@@ -363,6 +367,27 @@ impl Appliance {
             })),
             "counters": &**self.responder.counters(),
         })
+    }
+
+    /// What `zzdot upstreams` shows.
+    pub fn upstreams(&self) -> Value {
+        let forward = self.forward.as_deref();
+        json!({
+            "require": match &self.config.resolve {
+                Resolve::Forward { require, .. } => Some(require.name()),
+                _ => None,
+            },
+            "upstreams": forward.map(Forward::describe_in_full).unwrap_or_default(),
+        })
+    }
+
+    /// Forgets who an upstream turned out to be.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn forget_upstream(&self, name: &ResolverName) -> Result<Value, StoreError> {
+        let forgotten = self.roster.forget(name).await?;
+        Ok(json!({ "forgotten": forgotten }))
     }
 
     /// Forgets the answers about `name`, or all; says how many there were.

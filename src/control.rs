@@ -11,8 +11,8 @@ use crate::{appliance::Appliance, command::flush, rollover};
 /// The appliance while it runs; taken out when it stops.
 pub type Shared = Arc<Mutex<Option<Appliance>>>;
 
-/// Answers one request of `caller`. The socket's mode says who may ask; keys are replaced for root and for the user that
-/// zzdot runs as alone.
+/// Answers one request of `caller`. The socket's mode says who may ask; keys are replaced, and upstreams forgotten,
+/// for root and for the user that zzdot runs as alone.
 pub async fn handle(
     appliance: Shared,
     request: Request,
@@ -33,6 +33,15 @@ pub async fn handle(
                 "what is to be forgotten is not a domain name",
             )),
         },
+        "upstreams" => Ok(appliance.upstreams()),
+        "forget-upstream" => {
+            let name = request.text("name").and_then(|name| name.parse().ok());
+            let Some(name) = name else {
+                return Err(Rejection::new("who is to be forgotten is not named"));
+            };
+            let forgotten = appliance.forget_upstream(&name).await;
+            forgotten.map_err(|error| Rejection::new(error.to_string()))
+        }
         "rotate" => {
             let done =
                 rollover::rotation(&request).and_then(|rotation| appliance.rotate(&rotation));
@@ -48,13 +57,20 @@ pub async fn handle(
 
 /// Whether `caller` may have this from a daemon that runs as the user `own`.
 fn may(request: &Request, caller: Caller, own: u32) -> Result<(), Rejection> {
-    if request.command != "rotate" || caller.is_privileged(own) {
+    let what = match request.command.as_str() {
+        "rotate" => "keys are replaced",
+        "forget-upstream" => "upstreams are forgotten",
+        _ => return Ok(()),
+    };
+    if caller.is_privileged(own) {
         return Ok(());
     }
-    tracing::warn!(uid = caller.uid, "declined to replace a key");
+    tracing::warn!(uid = caller.uid, command = request.command, "declined");
     Err(Rejection {
         hint: Some("try with sudo".to_owned()),
-        ..Rejection::new("keys are replaced for root alone, and for the user that zzdot runs as")
+        ..Rejection::new(format!(
+            "{what} for root alone, and for the user that zzdot runs as"
+        ))
     })
 }
 
@@ -68,10 +84,12 @@ mod tests {
             let caller = Caller { uid, pid: None };
             may(&Request::new(command), caller, 998).is_ok()
         };
-        for command in ["status", "identity", "flush"] {
+        for command in ["status", "identity", "flush", "upstreams"] {
             assert!(granted(command, 1000), "{command}");
         }
-        assert!(granted("rotate", 0) && granted("rotate", 998));
-        assert!(!granted("rotate", 1000) && !granted("rotate", 65534));
+        for command in ["rotate", "forget-upstream"] {
+            assert!(granted(command, 0) && granted(command, 998));
+            assert!(!granted(command, 1000) && !granted(command, 65534));
+        }
     }
 }

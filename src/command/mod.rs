@@ -18,6 +18,7 @@ pub mod identity;
 pub mod rotate;
 pub mod serve;
 pub mod status;
+pub mod upstreams;
 
 mod code;
 mod daemon;
@@ -38,6 +39,8 @@ pub enum Command {
     Serve(Place),
     /// Show what the running zzdot does
     Status(status::Arguments),
+    /// Show whom the running zzdot asks, and how
+    Upstreams(upstreams::Arguments),
     /// Make the running zzdot forget answers, all or those about a name
     Flush(flush::Arguments),
     /// Show who this resolver is
@@ -77,6 +80,7 @@ impl Command {
         match self {
             Self::Serve(place) => serve::run(place).await,
             Self::Status(arguments) => status::run(arguments).await,
+            Self::Upstreams(arguments) => upstreams::run(arguments).await,
             Self::Flush(arguments) => flush::run(arguments).await,
             Self::Identity(arguments) => identity::run(arguments).await,
             Self::Rotate(arguments) => rotate::run(arguments).await,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use zzdot_client::control::Request;
 use zzdot_zonegen::exit::Failure;
 
-use super::{Place, daemon, print, print_json};
+use super::{Place, daemon, print, print_json, upstreams};
 use crate::rollover;
 
 /// How many steps of roll-overs are shown, of those that come soonest.
@@ -68,26 +68,8 @@ fn text(status: &Value) -> String {
         .into_iter()
         .flatten()
     {
-        let latency = match upstream["latency-ms"].as_u64() {
-            Some(ms) => format!("{ms} ms"),
-            None if upstream["failed"] == 0 => "not asked yet".into(),
-            None => "-".into(),
-        };
-        let resting = if upstream["resting"] == true {
-            ", resting"
-        } else {
-            ""
-        };
-        line(
-            "upstream",
-            &format!(
-                "{} {}, {latency}, {} answered, {} failed{resting}",
-                plain(&upstream["address"]),
-                plain(&upstream["transport"]),
-                plain(&upstream["answered"]),
-                plain(&upstream["failed"]),
-            ),
-        );
+        line("upstream", &upstreams::line(upstream));
+        line("", upstream["why"].as_str().unwrap_or_default());
     }
     if let Some(entries) = status["cache"]["entries"].as_u64() {
         let kib = status["cache"]["bytes"].as_u64().unwrap_or(0) / 1024;

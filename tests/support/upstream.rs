@@ -52,9 +52,25 @@ struct Counted {
 impl Upstream {
     /// Serves with `script` on a free port of 127.0.0.1.
     pub async fn start(script: impl Fn(&[u8], Via) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        Self::serve(bind_both().await, script)
+    }
+
+    /// Serves with `script` at `address`, where nobody else is.
+    pub async fn start_at(
+        address: &str,
+        script: impl Fn(&[u8], Via) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        let udp = UdpSocket::bind(address).await.unwrap();
+        let tcp = TcpListener::bind(address).await.unwrap();
+        Self::serve((udp, tcp), script)
+    }
+
+    fn serve(
+        (udp, tcp): (UdpSocket, TcpListener),
+        script: impl Fn(&[u8], Via) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
         let script: Arc<Script> = Arc::new(script);
         let counted = Arc::new(Counted::default());
-        let (udp, tcp) = bind_both().await;
         let address = udp.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_udp(udp, script.clone(), counted.clone()));

@@ -27,6 +27,7 @@ use super::{
     inflight::{InFlight, key_of},
 };
 
+mod describe;
 mod order;
 mod pass;
 mod published;
@@ -126,27 +127,9 @@ impl Source for Forward {
     }
 
     fn describe(&self) -> serde_json::Value {
-        let now = Instant::now().into_std();
-        let health = self.shared.health();
-        let upstreams: Vec<_> = self
-            .shared
-            .servers
-            .iter()
-            .zip(health.iter())
-            .map(|(server, health)| {
-                serde_json::json!({
-                    "address": server.address.to_string(),
-                    "transport": server.reach.transport(),
-                    "resting": health.rests(now),
-                    "latency-ms": health.latency().map(|time| time.as_millis() as u64),
-                    "answered": health.answered,
-                    "failed": health.failed,
-                })
-            })
-            .collect();
         serde_json::json!({
             "mode": "forward",
-            "upstreams": upstreams,
+            "upstreams": self.describe_upstreams(),
             "in-flight": self.in_flight.len(),
             "packets-sent": self.packets_sent(),
             "answers-refused": self.shared.refused.load(Ordering::Relaxed),

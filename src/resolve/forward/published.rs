@@ -39,7 +39,8 @@ impl Server {
         self.published().map(|upstream| upstream.id)
     }
 
-    fn published(&self) -> Option<PublishedUpstream> {
+    /// What is said about it; none while no question goes there.
+    pub(super) fn published(&self) -> Option<PublishedUpstream> {
         let unnamed = |transport, proof| Some(unnamed(self.address, transport, proof));
         match &self.reach {
             Reach::Plain => unnamed(Transport::Plain, PublishedProof::None),

@@ -146,6 +146,10 @@ impl Discovered {
             )
     }
 
+    pub(super) fn upstream(&self) -> &upstream::Upstream {
+        &self.upstream
+    }
+
     pub(super) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
