@@ -74,7 +74,7 @@ fn empty_non_terminals(origin: &Name, records: &[Record]) -> BTreeSet<Name> {
     let mut empty = BTreeSet::new();
     for owner in &owners {
         let mut above = owner.base_name();
-        while above.num_labels() > origin.num_labels() && !owners.contains(&above) {
+        while above.iter().len() > origin.iter().len() && !owners.contains(&above) {
             let next = above.base_name();
             empty.insert(above);
             above = next;

@@ -42,7 +42,8 @@ pub(crate) fn target(data: &RData) -> Option<Name> {
 
 /// What `name`, which is below `owner`, becomes when it stands below `target` (RFC 6672 §2.2).
 pub(crate) fn substitute(name: &Name, owner: &Name, target: &Name) -> Result<Name, TooLong> {
-    let labels = usize::from(name.num_labels().saturating_sub(owner.num_labels()));
+    // `num_labels` leaves out an asterisk.
+    let labels = name.iter().len().saturating_sub(owner.iter().len());
     let mut prefix = Name::from_labels(name.iter().take(labels)).map_err(|_| TooLong)?;
     prefix.set_fqdn(false);
     prefix.append_domain(target).map_err(|_| TooLong)
@@ -84,6 +85,7 @@ mod tests {
         let owner = name("q.up.zz.");
         let moved = |from: &str, to: &str| substitute(&name(from), &owner, &name(to));
         assert_eq!(moved("a.b.q.up.zz.", "."), Ok(name("a.b.")));
+        assert_eq!(moved("*.q.up.zz.", "."), Ok(name("*.")));
         assert_eq!(
             moved("a.q.up.zz.", "other.example."),
             Ok(name("a.other.example."))

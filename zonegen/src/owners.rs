@@ -164,11 +164,12 @@ pub fn passage_name(asked: &Name, name: &ResolverName, id: Option<&UpstreamId>) 
 
 /// What stands before `domain` in `name`, as a name of its own; none where it is not below it.
 fn without(name: &Name, domain: &Name) -> Option<Name> {
-    let labels = name.num_labels().checked_sub(domain.num_labels())?;
+    // `num_labels` leaves out an asterisk.
+    let labels = name.iter().len().checked_sub(domain.iter().len())?;
     if labels == 0 || !domain.zone_of(name) {
         return None;
     }
-    let before = name.iter().take(usize::from(labels));
+    let before = name.iter().take(labels);
     let mut name = Name::from_labels(before).ok()?;
     name.set_fqdn(true);
     Some(name)
@@ -290,6 +291,8 @@ mod tests {
             own,
             "www.example.com.",
             "192-0-2-1-p53.unnamed.zz.",
+            "*.8g2l0qv7c4m1t5b9r3se.zz.",
+            "*.aaaaaaaaaaaaaaaaaaaa.zz.8g2l0qv7c4m1t5b9r3se.zz.",
         ] {
             let other = Name::from_ascii(other).unwrap();
             assert_eq!(upstream_of_owner(&name, &other), None, "{other}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod upstreams;
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::process::Command;
 
 use common::{Lab, program, run};
 use hickory_proto::rr::Name;
+use upstreams::upstreams;
 
 fn ldns_verify_zone(_: &Name, file: &Path) -> Command {
     let mut command = program("ldns-verify-zone", "ldnsutils");
@@ -34,10 +36,23 @@ fn kzonecheck(origin: &Name, file: &Path) -> Command {
 fn the_checkers_of_ldns_bind_and_knot_accept_both_zones() {
     let lab = Lab::new();
     for origin in lab.origins() {
-        let file = lab.zone_file(&origin);
-        for checker in [ldns_verify_zone, named_checkzone, kzonecheck] {
-            run(&mut checker(&origin, &file));
-        }
+        assert_accepted(&lab, &origin);
+    }
+}
+
+#[test]
+fn the_checkers_of_ldns_bind_and_knot_accept_what_a_forwarder_says() {
+    let lab = Lab::forwarder(upstreams());
+    let [origin, _] = lab.origins();
+    let text = fs::read_to_string(lab.zone_file(&origin)).unwrap();
+    assert_eq!(text.matches(" DNAME .\n").count(), 5, "{text}");
+    assert_accepted(&lab, &origin);
+}
+
+fn assert_accepted(lab: &Lab, origin: &Name) {
+    let file = lab.zone_file(origin);
+    for checker in [ldns_verify_zone, named_checkzone, kzonecheck] {
+        run(&mut checker(origin, &file));
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod upstreams;
 
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ use std::thread;
 use common::{Lab, interesting_names, printed, program, run};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
+use upstreams::upstreams;
 use zzdot_zonegen::master_file::{name_text, type_text};
 use zzdot_zonegen::signed_zone::SignedZone;
 
@@ -41,17 +43,21 @@ fn assert_validates(lab: &Lab, random: usize) {
         questions.extend(names.into_iter().map(|name| (name, RecordType::MX)));
         // delv takes a name with a NUL for its C string's end.
         questions.retain(|(name, _)| !name.iter().any(|label| label.contains(&0)));
-        let queue = Mutex::new(questions);
-        thread::scope(|scope| {
-            for _ in 0..WORKERS {
-                scope.spawn(|| {
-                    while let Some((name, qtype)) = { queue.lock().unwrap().pop() } {
-                        assert_validated(lab, &zone, &name, qtype);
-                    }
-                });
-            }
-        });
+        assert_all_validated(lab, &zone, questions);
     }
+}
+
+fn assert_all_validated(lab: &Lab, zone: &SignedZone, questions: Vec<(Name, RecordType)>) {
+    let queue = Mutex::new(questions);
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some((name, qtype)) = { queue.lock().unwrap().pop() } {
+                    assert_validated(lab, zone, &name, qtype);
+                }
+            });
+        }
+    });
 }
 
 fn assert_validated(lab: &Lab, zone: &SignedZone, name: &Name, qtype: RecordType) {
@@ -87,6 +93,36 @@ fn delv_validates_what_bind_serves() {
     command.arg("-g").arg("-c").arg(&config);
     let _server = lab.start(command);
     assert_validates(&lab, 50);
+}
+
+/// Everything there is, a name below each `q`, and a name that is not there.
+#[test]
+fn delv_validates_what_a_forwarder_says() {
+    let lab = Lab::forwarder(upstreams());
+    let config = lab.nsd_config();
+    let mut command = program("nsd", "nsd");
+    command.arg("-d").arg("-c").arg(&config);
+    let _server = lab.start(command);
+    let [zone, _] = lab.zones();
+    let mut questions: Vec<(Name, RecordType)> = zone
+        .rrsets()
+        .filter(|(_, rtype, _)| *rtype != RecordType::NSEC)
+        .map(|(owner, rtype, _)| (owner.clone(), rtype))
+        .collect();
+    let dnames: Vec<Name> = questions
+        .iter()
+        .filter(|(_, rtype)| *rtype == RecordType::DNAME)
+        .map(|(owner, _)| owner.clone())
+        .collect();
+    assert_eq!(dnames.len(), 5);
+    for owner in dnames {
+        // What an alias leads to is elsewhere; delv would go there.
+        let below = owner.prepend_label("resolver-name").unwrap();
+        questions.push((below, RecordType::CNAME));
+        let beside = owner.base_name().prepend_label("r").unwrap();
+        questions.push((beside, RecordType::TXT));
+    }
+    assert_all_validated(&lab, &zone, questions);
 }
 
 /// The oracle sees: from another identity's anchor nothing validates.

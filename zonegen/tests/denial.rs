@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod generate;
+mod upstreams;
 
-use generate::{Sample, arbitrary_zone, published};
+use generate::{Sample, arbitrary_zone, forwarder, published};
 use hickory_proto::dnssec::rdata::{DNSSECRData, NSEC};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;
+use upstreams::upstreams;
 use zzdot_zonegen::lookup::Answer;
 use zzdot_zonegen::signed_zone::rrsig_of;
 
@@ -61,10 +63,20 @@ impl Truth {
         self.records.iter().filter(wanted).collect()
     }
 
+    fn dname_above(&self, name: &Key) -> Option<&Record> {
+        self.records.iter().find(|record| {
+            record.record_type() == RecordType::DNAME && is_below(name, &key(&record.name))
+        })
+    }
+
     /// Judges an answer; panics where it says less or more than the truth.
     fn judge(&self, name: &Name, qtype: RecordType, answer: &Answer) {
         let subject = format!("{name} {qtype}");
         let name = key(name);
+        if let Some(dname) = self.dname_above(&name) {
+            assert_redirected(&name, dname, answer, &subject);
+            return;
+        }
         let expected = self.has(&name, qtype);
         if !expected.is_empty() {
             assert_eq!(answer.rcode, ResponseCode::NoError, "{subject}");
@@ -124,6 +136,27 @@ impl Truth {
     }
 }
 
+/// RFC 6672 §3: the DNAME, its signature, and the CNAME that follows from it; the root is where all of ours
+/// lead to.
+fn assert_redirected(name: &Key, dname: &Record, answer: &Answer, subject: &str) {
+    assert_eq!(answer.rcode, ResponseCode::NoError, "{subject}");
+    assert!(answer.authorities.is_empty(), "{subject}");
+    let [first, signature, made] = answer.answers.as_slice() else {
+        panic!("{subject}: {:?}", answer.answers);
+    };
+    assert_eq!(first, dname, "{subject}");
+    let covered = rrsig_of(signature).map(|rrsig| rrsig.input().type_covered);
+    assert_eq!(covered, Some(RecordType::DNAME), "{subject}");
+    assert_eq!((key(&made.name), made.ttl), (name.clone(), dname.ttl));
+    let RData::CNAME(target) = &made.data else {
+        panic!("{subject}: {made}");
+    };
+    let kept = &name[key(&dname.name).len()..];
+    assert_eq!(key(&target.0), kept, "{subject}");
+    let redirected = answer.redirected.as_ref().map(|to| (&to.owner, &to.target));
+    assert_eq!(redirected, Some((&dname.name, &target.0)), "{subject}");
+}
+
 fn nsecs<'a>(records: &'a [Record]) -> Vec<(Key, &'a NSEC)> {
     let nsec = |record: &'a Record| match &record.data {
         RData::DNSSEC(DNSSECRData::NSEC(nsec)) => Some((key(&record.name), nsec)),
@@ -144,11 +177,12 @@ fn assert_signed(records: &[Record], subject: &str) {
     }
 }
 
-const TYPES: [RecordType; 14] = [
+const TYPES: [RecordType; 15] = [
     RecordType::A,
     RecordType::AAAA,
     RecordType::ANY,
     RecordType::CNAME,
+    RecordType::DNAME,
     RecordType::DNSKEY,
     RecordType::DS,
     RecordType::KEY,
@@ -199,6 +233,11 @@ fn random_names() -> impl Strategy<Value = Vec<(prop::sample::Index, Vec<Vec<u8>
         prop::collection::vec(label, 0..4),
     );
     prop::collection::vec(name, 400)
+}
+
+#[test]
+fn a_forwarders_zone_denies_what_is_not_there_and_leads_on_below_q() {
+    judge_sample(&forwarder(upstreams()), &[]);
 }
 
 proptest! {

@@ -2,15 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod upstreams;
 
 use common::{Lab, ask, interesting_names, program, run};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, Record, RecordType};
+use upstreams::upstreams;
 use zzdot_zonegen::lookup::Answer;
 use zzdot_zonegen::master_file::record_text;
 use zzdot_zonegen::signed_zone::SignedZone;
+use zzdot_zonegen::zone::TTL_SECS;
 
-const TYPES: [RecordType; 12] = [
+const TYPES: [RecordType; 14] = [
     RecordType::A,
     RecordType::AAAA,
     RecordType::NS,
@@ -21,6 +24,8 @@ const TYPES: [RecordType; 12] = [
     RecordType::KEY,
     RecordType::TLSA,
     RecordType::SVCB,
+    RecordType::PTR,
+    RecordType::DNAME,
     RecordType::NSEC,
     RecordType::MX,
 ];
@@ -39,7 +44,14 @@ fn assert_same(server: &str, name: &Name, qtype: RecordType, theirs: &Message, o
     let subject = format!("{server}: {name} {qtype}");
     assert_eq!(theirs.metadata.response_code, ours.rcode, "{subject}");
     assert!(theirs.metadata.authoritative, "{subject}");
-    assert_eq!(sorted(&theirs.answers), sorted(&ours.answers), "{subject}");
+    let mut told = theirs.answers.clone();
+    if ours.redirected.is_some() && server == "unbound" {
+        // As it was before RFC 6672: what is made from a DNAME is not to be kept.
+        for made in told.iter_mut().filter(|record| record.ttl == 0) {
+            made.ttl = TTL_SECS;
+        }
+    }
+    assert_eq!(sorted(&told), sorted(&ours.answers), "{subject}");
     // Servers may add the NS RRset to a positive answer; what denies must be there, and unbound
     // adds the proof for a wildcard at the next owner above an empty non-terminal, too.
     if ours.answers.is_empty() {
@@ -88,7 +100,7 @@ fn assert_same_lookup(server: &str, lab: &Lab, zone: &SignedZone, name: &Name, q
 
 #[test]
 fn nsd_serves_the_files_unchanged() {
-    let lab = Lab::new();
+    let lab = Lab::forwarder(upstreams());
     let config = lab.nsd_config();
     run(program("nsd-checkconf", "nsd").arg(&config));
     let mut command = program("nsd", "nsd");
@@ -99,7 +111,7 @@ fn nsd_serves_the_files_unchanged() {
 
 #[test]
 fn bind_serves_the_files_unchanged() {
-    let lab = Lab::new();
+    let lab = Lab::forwarder(upstreams());
     let config = lab.bind_config();
     run(program("named-checkconf", "bind9-utils").arg(&config));
     let mut command = program("named", "bind9");
@@ -110,7 +122,7 @@ fn bind_serves_the_files_unchanged() {
 
 #[test]
 fn knot_serves_the_files_unchanged() {
-    let lab = Lab::new();
+    let lab = Lab::forwarder(upstreams());
     let folder = lab.folder.path().display().to_string();
     let mut text = format!(
         "server:\n    rundir: \"{folder}\"\n    listen: {}\n    automatic-acl: off\ndatabase:\n    storage: \"{folder}/db\"\n\
@@ -139,7 +151,7 @@ fn knot_serves_the_files_unchanged() {
 
 #[test]
 fn unbound_serves_the_files_unchanged() {
-    let lab = Lab::new();
+    let lab = Lab::forwarder(upstreams());
     let folder = lab.folder.path().display().to_string();
     let mut text = format!(
         "server:\n interface: {}\n access-control: 127.0.0.0/8 allow\n username: \"\"\n chroot: \"\"\n \

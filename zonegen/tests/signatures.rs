@@ -4,13 +4,15 @@
 
 mod generate;
 mod oracle;
+mod upstreams;
 
-use generate::{Sample, samples};
-use hickory_proto::rr::Record;
+use generate::{Sample, forwarder, samples};
+use hickory_proto::rr::{Record, RecordType};
 use hickory_proto::serialize::binary::{
     BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding,
 };
 use proptest::prelude::*;
+use upstreams::upstreams;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::master_file::{read, write_zone};
 use zzdot_zonegen::signed_zone::{SignedZone, rrsig_of};
@@ -65,6 +67,32 @@ fn same(one: &Record, other: &Record) -> bool {
         && one.dns_class == other.dns_class
         && one.ttl == other.ttl
         && one.data == other.data
+}
+
+/// Each DNAME and each PTR with one bit flipped in each octet.
+#[test]
+fn a_forwarders_zone_satisfies_domain_and_ourselves_and_no_change_of_what_it_says_does() {
+    let sample = forwarder(upstreams());
+    let records = records(&sample);
+    assert_eq!(they_judge(&records, &sample, sample.now), Ok(()));
+    assert_eq!(we_judge(&records, &sample, sample.now), Ok(()));
+    let mut flipped = 0;
+    for (index, record) in records.iter().enumerate() {
+        if !matches!(record.record_type(), RecordType::DNAME | RecordType::PTR) {
+            continue;
+        }
+        for bit in (0..400).step_by(17) {
+            let Some(changed) = flip(record, bit) else {
+                continue;
+            };
+            let mut records = records.clone();
+            let what = format!("{record} -> {changed}");
+            records[index] = changed;
+            assert_refused(&records, &sample, sample.now, &what);
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 100, "{flipped}");
 }
 
 proptest! {

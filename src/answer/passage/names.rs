@@ -83,7 +83,7 @@ fn is_discovery(labels: &[&[u8]], suffixes: &[Name]) -> bool {
 
 /// Whether the label in front of `suffix` makes a resolver's name of it.
 fn is_below_resolver(name: &Name, suffix: &[&[u8]]) -> bool {
-    let Some(own) = usize::from(name.num_labels()).checked_sub(suffix.len() + 1) else {
+    let Some(own) = name.iter().len().checked_sub(suffix.len() + 1) else {
         return false;
     };
     let apex = Name::from_labels(name.iter().skip(own));
@@ -116,6 +116,7 @@ mod tests {
                 format!("resolver-name.arpa{through}"),
                 format!("{UP}.resolver-name.ARPA{through}"),
                 format!("_succession.resolver-name.arpa{through}"),
+                format!("*.{UP}{through}"),
                 format!("{UP}{through}"),
                 format!("{}{through}", UP.to_uppercase()),
                 format!("_853._tcp.{UP}{through}"),

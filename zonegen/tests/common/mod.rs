@@ -17,8 +17,12 @@ use zzdot_zonegen::command::{Cli, Env};
 use zzdot_zonegen::identity::Identity;
 use zzdot_zonegen::master_file;
 use zzdot_zonegen::owners::anchor_zone;
+use zzdot_zonegen::publication::Stamp;
+use zzdot_zonegen::publish::publish;
 use zzdot_zonegen::signed_zone::SignedZone;
 use zzdot_zonegen::trust_anchor::{bind_trust_anchors, trust_anchor_text};
+use zzdot_zonegen::upstream::PublishedUpstream;
+use zzdot_zonegen::zone::{Publication, ServerType};
 
 /// How long a server may take to come up, or a program to end. Never waited for in full unless
 /// something is broken.
@@ -81,6 +85,24 @@ impl Lab {
         lab.zonegen(&format!("zones @identity --out @zones {}", lab.service()));
         fs::write(lab.path("anchors.bind"), bind_trust_anchors(&lab.identity)).unwrap();
         fs::write(lab.path("anchors.zone"), trust_anchor_text(&lab.identity)).unwrap();
+        lab
+    }
+
+    /// As [`Lab::new`], and the zone says whom its owner asks.
+    pub fn forwarder(upstreams: Vec<PublishedUpstream>) -> Self {
+        let lab = Self::new();
+        let stamp = Stamp::advance(&lab.path("identity"), UnixTime::now()).unwrap();
+        let publication = Publication {
+            server_type: ServerType::Forwarder,
+            addresses: vec![lab.address],
+            dot_port: lab.dot_port,
+            upstreams,
+        };
+        let published = publish(&lab.identity, &publication, &stamp).unwrap();
+        for zone in [published.name_zone, published.anchor_zone] {
+            let file = lab.zone_file(zone.origin());
+            fs::write(file, master_file::write_zone(&zone)).unwrap();
+        }
         lab
     }
 
@@ -198,12 +220,12 @@ impl Lab {
         self.write("nsd.conf", &text)
     }
 
-    /// What makes NSD keep to the lab's folder, within and behind `server:`.
+    /// What makes NSD keep to the lab's folder, and answer however much we ask, within and behind `server:`.
     pub fn nsd_settings(&self) -> String {
         let folder = self.folder.path().display();
         format!(
             " username: \"\"\n chroot: \"\"\n zonesdir: \"{folder}\"\n database: \"\"\n pidfile: \"\"\n \
-             xfrdfile: \"{folder}/xfrd\"\n zonelistfile: \"{folder}/zones.list\"\n xfrdir: \"{folder}\"\n\
+             xfrdfile: \"{folder}/xfrd\"\n zonelistfile: \"{folder}/zones.list\"\n xfrdir: \"{folder}\"\n rrl-ratelimit: 0\n\
              remote-control:\n control-enable: no\n"
         )
     }

@@ -16,6 +16,7 @@ use zzdot_zonegen::publication::Stamp;
 use zzdot_zonegen::publish::{DNSKEY_LIFETIME, JITTER, LIFETIME, publish};
 use zzdot_zonegen::sign::{Validity, sign};
 use zzdot_zonegen::signed_zone::SignedZone;
+use zzdot_zonegen::upstream::PublishedUpstream;
 use zzdot_zonegen::zone::{Publication, ServerType};
 
 /// A signed zone, and what is needed to judge it.
@@ -55,23 +56,40 @@ pub fn published() -> impl Strategy<Value = Vec<Sample>> {
                 dot_port,
                 upstreams: Vec::new(),
             };
-            let now = UnixTime(now);
-            let stamp = Stamp::next_above(UnixTime(0), None, now).unwrap();
-            let published = publish(&identity, &publication, &stamp).ok()?;
-            Some(vec![
-                Sample {
-                    zone: published.name_zone,
-                    anchors: vec![identity.name_keys().ksk.dnskey().clone()],
-                    now,
-                },
-                Sample {
-                    zone: published.anchor_zone,
-                    anchors: identity.trust_anchor(),
-                    now,
-                },
-            ])
+            zones_of(&identity, &publication, UnixTime(now))
         },
     )
+}
+
+/// The zone of a forwarder that says this of those whom it asks.
+pub fn forwarder(upstreams: Vec<PublishedUpstream>) -> Sample {
+    let suffix = Name::from_ascii("zz.").unwrap();
+    let identity = Identity::invent(&suffix, &SystemRandom::new()).unwrap();
+    let publication = Publication {
+        server_type: ServerType::Forwarder,
+        addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()],
+        dot_port: 853,
+        upstreams,
+    };
+    let zones = zones_of(&identity, &publication, UnixTime(1_800_000_000));
+    zones.unwrap().swap_remove(0)
+}
+
+fn zones_of(identity: &Identity, publication: &Publication, now: UnixTime) -> Option<Vec<Sample>> {
+    let stamp = Stamp::next_above(UnixTime(0), None, now).unwrap();
+    let published = publish(identity, publication, &stamp).ok()?;
+    Some(vec![
+        Sample {
+            zone: published.name_zone,
+            anchors: vec![identity.name_keys().ksk.dnskey().clone()],
+            now,
+        },
+        Sample {
+            zone: published.anchor_zone,
+            anchors: identity.trust_anchor(),
+            now,
+        },
+    ])
 }
 
 /// A zone with names of any octets at any depth, so that empty non-terminals abound.
