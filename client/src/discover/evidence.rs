@@ -1,5 +1,6 @@
 //! From an answer to something that may be relied on, and what all of it together rests on.
 
+use hickory_proto::rr::RecordType;
 use zzdot_zonegen::clock::UnixTime;
 
 use super::action::{AskId, Step};
@@ -8,7 +9,12 @@ use super::meeting::rcode;
 use super::refusal::Refusal;
 use crate::trust::{Age, ZoneVersion, ZoneVersions};
 use crate::validate::bogus::shown;
-use crate::validate::{Answered, Bogus, BogusReason, Denied, Secure, TrustedKeys, validate_answer};
+use crate::validate::{
+    Answered, Bogus, BogusReason, Denied, Secure, TrustedKeys, validate_answer, validate_rrset,
+};
+
+/// What neither zone has at its origin: asked for where the SOA record is taken out on the way.
+const ABSENT: RecordType = RecordType::MX;
 
 /// Bytes of an SOA's data behind its two names (RFC 1035 §3.3.13).
 const SOA_NUMBERS: usize = 20;
@@ -105,6 +111,65 @@ impl Evidence {
         Ok(Some(None))
     }
 
+    /// The version of a zone, by its SOA record. Some boxes take that out (dnsmasq's `filterwin2k`); then the one
+    /// that comes with a denial serves as well, and `ask` becomes the question that is denied.
+    pub(super) fn version(
+        &mut self,
+        ledger: &mut Ledger,
+        ask: &mut AskId,
+        zone: Zone,
+        keys: &TrustedKeys,
+        clock: UnixTime,
+    ) -> Result<Option<ZoneVersion>, End> {
+        let (owner, rtype) = ledger.question(*ask);
+        let judged = if rtype == ABSENT {
+            self.soa_beside_denial(ledger, *ask, zone, keys, clock)?
+        } else {
+            match self.look(ledger, *ask, zone, keys, clock)? {
+                Found::NotYet => None,
+                Found::Silent => return Err(End::NoAnswer),
+                Found::Denied => return Err(useless(ledger, *ask).into()),
+                Found::Records(judged) => Some(judged),
+                Found::TakenOut(bogus) => {
+                    let (name, rtype) = ledger.asked(*ask);
+                    let why = bogus.reason.cause().to_owned();
+                    ledger.tell(Step::DoneWithout { name, rtype, why });
+                    *ask = ledger.ask(owner, ABSENT);
+                    None
+                }
+            }
+        };
+        let version =
+            judged.map(|(data, secure)| self.version_of(ledger, *ask, zone, &data, &secure, clock));
+        version.transpose()
+    }
+
+    /// What a denial says about the zone is signed as the zone's own record is (RFC 4035 §3.1.3).
+    fn soa_beside_denial(
+        &mut self,
+        ledger: &mut Ledger,
+        ask: AskId,
+        zone: Zone,
+        keys: &TrustedKeys,
+        clock: UnixTime,
+    ) -> Result<Option<Judged>, End> {
+        let reply = match ledger.take(ask) {
+            Taken::Waiting => return Ok(None),
+            Taken::Silent => return Err(End::NoAnswer),
+            Taken::Reply(reply) if !is_answered(reply.rcode) => return Err(End::NoAnswer),
+            Taken::Reply(reply) => reply,
+        };
+        let (owner, _) = ledger.question(ask);
+        let missing = || Bogus::new(BogusReason::DenialMissing, &owner, RecordType::SOA);
+        let soa = reply.authority(&owner, RecordType::SOA);
+        let soa = soa.ok_or_else(|| Box::new(missing()))?;
+        let secure = validate_rrset(soa, keys, clock)?;
+        self.check_age(ledger, zone, &secure, soa.ttl, None, clock)?;
+        self.rest_on(secure.ttl, secure.expires);
+        self.tell_validated(ledger, ask, &secure);
+        Ok(Some((soa.data.clone(), secure)))
+    }
+
     fn look(
         &mut self,
         ledger: &mut Ledger,
@@ -142,7 +207,7 @@ impl Evidence {
         }
     }
 
-    pub(super) fn version_of(
+    fn version_of(
         &mut self,
         ledger: &mut Ledger,
         ask: AskId,

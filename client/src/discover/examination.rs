@@ -132,20 +132,11 @@ impl Examination {
 
     fn learn_anchor_zone(&mut self, ledger: &mut Ledger, clock: UnixTime) -> Result<(), End> {
         let keys = self.met.keys.clone();
-        if self.anchor_version.is_none()
-            && let Some((data, secure)) =
-                self.evidence
-                    .required(ledger, self.anchor_soa, Zone::Anchor, &keys, clock)?
-        {
-            let version = self.evidence.version_of(
-                ledger,
-                self.anchor_soa,
-                Zone::Anchor,
-                &data,
-                &secure,
-                clock,
-            )?;
-            self.anchor_version = Some(version);
+        if self.anchor_version.is_none() {
+            let ask = &mut self.anchor_soa;
+            self.anchor_version = self
+                .evidence
+                .version(ledger, ask, Zone::Anchor, &keys, clock)?;
         }
         if self.name_anchors.is_none()
             && let Some((data, _)) =
@@ -210,20 +201,11 @@ impl Examination {
         keys: &TrustedKeys,
         clock: UnixTime,
     ) -> Result<(), End> {
-        if self.name_version.is_none()
-            && let Some((data, secure)) =
-                self.evidence
-                    .required(ledger, self.name_soa, Zone::Name, keys, clock)?
-        {
-            let version = self.evidence.version_of(
-                ledger,
-                self.name_soa,
-                Zone::Name,
-                &data,
-                &secure,
-                clock,
-            )?;
-            self.name_version = Some(version);
+        if self.name_version.is_none() {
+            let ask = &mut self.name_soa;
+            self.name_version = self
+                .evidence
+                .version(ledger, ask, Zone::Name, keys, clock)?;
         }
         if self.server_type.is_none()
             && let Some((data, _)) =

@@ -31,8 +31,8 @@ pub const FALLBACK_AFTER: Duration = Duration::from_secs(2);
 pub const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// The most questions that a walk asks: two to meet, one for statements of succession, nine to
-/// examine, one for another port.
-pub const MAX_ASKS: usize = 13;
+/// examine, one for another port, two where SOA records are taken out on the way.
+pub const MAX_ASKS: usize = 15;
 
 /// What a walk starts from.
 #[derive(Clone, Debug)]

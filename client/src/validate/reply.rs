@@ -159,6 +159,14 @@ impl Reply {
             .find(|rrset| !rrset.in_authority && rrset.rtype == rtype && rrset.owner == *owner)
     }
 
+    /// The RRset of the authority section with this owner and type.
+    #[must_use]
+    pub fn authority(&self, owner: &Name, rtype: RecordType) -> Option<&Rrset> {
+        self.rrsets
+            .iter()
+            .find(|rrset| rrset.in_authority && rrset.rtype == rtype && rrset.owner == *owner)
+    }
+
     /// Whether any RRset of the answer or authority section is signed.
     #[must_use]
     pub fn has_signatures(&self) -> bool {

@@ -43,8 +43,6 @@ pub enum Verdict {
     Upgraded,
     /// It takes the box for one that knows of nothing, for this reason.
     Legacy(&'static str),
-    /// It ends with this refusal.
-    Refused(&'static str),
 }
 
 impl fmt::Display for Verdict {
@@ -52,7 +50,6 @@ impl fmt::Display for Verdict {
         match self {
             Self::Upgraded => f.write_str("upgraded"),
             Self::Legacy(reason) => write!(f, "legacy: {reason}"),
-            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
         }
     }
 }

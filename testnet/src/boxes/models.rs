@@ -48,7 +48,7 @@ pub const MODELS: &[Model] = &[
     Model {
         name: "dnsmasq-filter",
         about: "dnsmasq that takes out what old Windows asks: `filterwin2k`",
-        verdict: Verdict::Refused("denial-missing"),
+        verdict: Verdict::Upgraded,
         start: |place| dnsmasq(place, &["--filterwin2k"]),
     },
     Model {

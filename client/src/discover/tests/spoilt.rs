@@ -113,13 +113,54 @@ fn missing_signatures_in_the_second_flight_are_refused() {
 #[test]
 fn a_missing_record_without_proof_is_refused_where_it_is_needed() {
     for which in ASKED.into_iter().skip(2) {
-        let helps = matches!(which.1, RecordType::A | RecordType::AAAA | RecordType::SVCB);
+        // Addresses have a second carrier, and so has the SOA record.
+        let helps = matches!(
+            which.1,
+            RecordType::A | RecordType::AAAA | RecordType::SVCB | RecordType::SOA
+        );
         if helps {
             continue;
         }
         let change = |message: &mut Message| message.answers.clear();
         assert_eq!(refusal(which, &change), "denial-missing", "{which:?}");
     }
+}
+
+#[test]
+fn soa_records_that_a_forwarder_takes_out_are_read_beside_a_denial() {
+    // As dnsmasq's filterwin2k does: no record, no proof, and no word about that.
+    let identity = identity();
+    let zones = published(&identity);
+    let filter = |ask: &Ask, message: &mut Message| {
+        if ask.qtype == RecordType::SOA {
+            message.answers.clear();
+            message.authorities.clear();
+        }
+    };
+    let whole = Walker::to(&identity, &zones).walk();
+    let filtered = Walker::spoilt(&identity, &zones, filter).walk();
+    assert_eq!(
+        filtered.discovered().versions,
+        whole.discovered().versions,
+        "the same SOA records"
+    );
+    // An SOA record beside the denial that nobody signed is worth nothing.
+    let stripped = Walker::spoilt(&identity, &zones, |ask, message| {
+        filter(ask, message);
+        if ask.qtype == RecordType::MX {
+            let is_signature = |record: &Record| record.record_type() == RecordType::RRSIG;
+            message.authorities.retain(|record| !is_signature(record));
+        }
+    });
+    assert_eq!(stripped.walk().refusal().name(), "signature-missing");
+    // One that is not there either is missed.
+    let emptied = Walker::spoilt(&identity, &zones, |ask, message| {
+        if matches!(ask.qtype, RecordType::SOA | RecordType::MX) {
+            message.answers.clear();
+            message.authorities.clear();
+        }
+    });
+    assert_eq!(emptied.walk().refusal().name(), "denial-missing");
 }
 
 #[test]
