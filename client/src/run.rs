@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
+use crate::chain::draw::Trace;
 use crate::config::{Config, Server, control_socket, state_dir as choose_state_dir};
 use crate::control::ControlServer;
 use crate::dot::Lane;
@@ -22,6 +23,7 @@ use crate::places::{Places, PlacesError, Settings, Suspect, watch};
 use crate::since_boot::SinceBoot;
 use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
+use crate::upstream::Untraceable;
 
 /// Everybody may ask how things stand; who may change them is decided for each order. A folder that is
 /// its owner's alone keeps others away from the socket in it.
@@ -177,6 +179,10 @@ impl Household for Daemon {
 
     fn suspects(&self) -> Vec<Suspect> {
         self.places.suspects()
+    }
+
+    async fn trace(&self) -> Result<Trace, Untraceable> {
+        self.places.trace().await
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {

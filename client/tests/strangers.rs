@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::{Manner, Resolver};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
+use zzdot_client::chain::draw::Trace;
 use zzdot_client::comparison::phrase_of;
 use zzdot_client::config::FirstUse;
 use zzdot_client::control::{Rejection, Request};
@@ -24,7 +25,7 @@ use zzdot_client::stub::{Answer, StubLimits};
 use zzdot_client::trust::{
     AnchorDs, Enrolled, KnownIdentity, TrustState, Verification, VerifiedBy,
 };
-use zzdot_client::upstream::Upstream;
+use zzdot_client::upstream::{Untraceable, Upstream};
 use zzdot_client::wire::{Edns, QuestionFlags, View, question};
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
@@ -475,6 +476,10 @@ impl Household for InDoubt<'_> {
 
     fn suspects(&self) -> Vec<Suspect> {
         vec![self.suspect.clone()]
+    }
+
+    async fn trace(&self) -> Result<Trace, Untraceable> {
+        Err(Untraceable::Unknown)
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {

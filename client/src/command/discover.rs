@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-fn server(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn server(text: &str) -> Result<SocketAddr, String> {
     address_and_port(text, DNS_PORT).ok_or_else(|| {
         "an address such as 192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53 is expected".to_owned()
     })

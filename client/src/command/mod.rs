@@ -18,6 +18,7 @@ mod resolvers;
 mod run;
 mod status;
 pub(crate) mod style;
+mod trace;
 mod verify;
 
 use std::future::Future;
@@ -54,6 +55,10 @@ enum Command {
     ///
     /// Exit codes: 0 nothing is wrong, 3 something is.
     Doctor(doctor::Arguments),
+    /// Shows who asks whom, from this computer to the end of the chain
+    ///
+    /// Exit codes: 0 each hop is encrypted to the end, 3 nobody could look, 4 refused, 5 not encrypted to the end.
+    Trace(trace::Arguments),
     /// Tells which resolvers are remembered, and forgets them
     Resolvers(resolvers::Arguments),
     /// Tells which resolvers wait to be compared, and with what
@@ -89,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Discover(arguments) => in_runtime(discover::run(&arguments)),
         Command::Status(arguments) => in_runtime(status::run(&arguments)),
         Command::Doctor(arguments) => in_runtime(doctor::run(&arguments)),
+        Command::Trace(arguments) => in_runtime(trace::run(&arguments)),
         Command::Resolvers(arguments) => in_runtime(resolvers::run(&arguments)),
         Command::Pending(arguments) => in_runtime(pending::run(&arguments)),
         Command::Verify(arguments) => in_runtime(verify::run(&arguments)),

@@ -3,6 +3,7 @@
 //! Every key has a default, so that an empty file, or none, is a configuration.
 
 mod address;
+mod choices;
 mod places;
 mod proof;
 
@@ -20,6 +21,7 @@ use crate::session::Policy;
 use crate::stub::StubLimits;
 
 pub use address::{MetricsAddress, address_and_port};
+pub use choices::{Askers, FirstUse, LegacyPolicy, RoutePolicy};
 pub use places::{control_socket, state_dir};
 pub(crate) use proof::native_roots;
 pub use proof::parse_pin;
@@ -43,6 +45,7 @@ struct File {
     metrics: Option<MetricsAddress>,
     legacy: LegacyPolicy,
     first_use: FirstUse,
+    route: RoutePolicy,
     front: FrontSetting,
     elsewhere: Vec<Elsewhere>,
     askers: Askers,
@@ -66,6 +69,7 @@ impl Default for File {
             metrics: None,
             legacy: LegacyPolicy::default(),
             first_use: FirstUse::default(),
+            route: RoutePolicy::default(),
             front: FrontSetting::default(),
             elsewhere: Vec::new(),
             askers: Askers::Loopback,
@@ -93,6 +97,8 @@ pub struct Config {
     pub legacy: LegacyPolicy,
     /// What to do with an upgraded one that nobody knows.
     pub first_use: FirstUse,
+    /// Whom to ask where the resolver is a forwarder.
+    pub route: RoutePolicy,
     /// How `zzdot-client front put` gets in front of the host's resolvers.
     pub front: FrontSetting,
     /// Names that go elsewhere.
@@ -117,70 +123,6 @@ pub enum Server {
     Address(SocketAddr),
     /// A server of DNS over TLS whose proof somebody configured. Nothing to discover.
     Tls(Endpoint),
-}
-
-/// How far down the ladder a question may go where the server is not upgraded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LegacyPolicy {
-    /// Down to cleartext, as without this program.
-    #[default]
-    Plain,
-    /// Down to TLS with whoever answers at the same address (RFC 7858 §4.1): nobody listens, anybody may answer.
-    Encrypted,
-    /// To a designated resolver that proves itself (RFC 9462 §4.2), and no further.
-    Verified,
-    /// Nowhere: SERVFAIL.
-    Refuse,
-}
-
-impl LegacyPolicy {
-    /// As the configuration and `status` write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Encrypted => "encrypted",
-            Self::Verified => "verified",
-            Self::Refuse => "refuse",
-        }
-    }
-}
-
-/// What to do with an upgraded resolver that nobody knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FirstUse {
-    /// Use and remember it, as not yet verified.
-    #[default]
-    Auto,
-    /// Answer SERVFAIL until a person approves it.
-    Ask,
-    /// Answer SERVFAIL, unless a person verified or enrolled it before.
-    EnrolledOnly,
-}
-
-impl FirstUse {
-    /// As the configuration and `status` write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Ask => "ask",
-            Self::EnrolledOnly => "enrolled-only",
-        }
-    }
-}
-
-/// Who may ask.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Askers {
-    /// This machine.
-    #[default]
-    Loopback,
-    /// Whoever reaches the listening addresses.
-    Any,
 }
 
 /// Which answers are kept: the table `[cache]`.
@@ -241,6 +183,7 @@ impl Config {
         Policy {
             legacy: self.legacy,
             first_use: self.first_use,
+            route: self.route,
         }
     }
 
@@ -273,6 +216,14 @@ impl Config {
             ServerSetting::Address(address) => Server::Address(address),
             ServerSetting::System => Server::System,
         };
+        if matches!(server, Server::Tls(_)) && file.route != RoutePolicy::Nearest {
+            let problem = format!(
+                "found \"{}\"; only \"nearest\" is allowed with server = \"tls://ADDRESS#NAME\", which does not tell \
+                 what is behind it",
+                file.route.name()
+            );
+            return Err(wrong("route", problem));
+        }
         let address = match &server {
             Server::System => None,
             Server::Address(address) => Some(*address),
@@ -299,6 +250,7 @@ impl Config {
             metrics: file.metrics.map(|metrics| metrics.0),
             legacy: file.legacy,
             first_use: file.first_use,
+            route: file.route,
             front: file.front,
             elsewhere: file.elsewhere,
             askers: file.askers,
@@ -413,6 +365,14 @@ mod tests {
             (
                 "legacy = \"yes\"",
                 ["client.toml:1: legacy: ", "`plain`, `encrypted`"],
+            ),
+            (
+                "route = \"far\"",
+                ["client.toml:1: route: ", "`encrypted-to-end`"],
+            ),
+            (
+                "server = \"tls://192.0.2.1#dns.example\"\nroute = \"end\"",
+                ["client.toml: route: found \"end\"", "\"nearest\""],
             ),
             (
                 "front = \"yes\"",

@@ -262,6 +262,13 @@ impl DotPool {
         self.connect(deadline).await
     }
 
+    /// Tells this pool from all others, and its connections from one another: neither number comes twice, and the second
+    /// rises with each connection.
+    #[must_use]
+    pub fn generation(&self) -> (u32, u64) {
+        (self.inner.number, self.inner.lock().next_serial)
+    }
+
     /// Whether there is a connection: whoever is at the other end gave the proof of this pool.
     #[must_use]
     pub fn is_connected(&self) -> bool {

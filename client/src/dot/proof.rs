@@ -13,6 +13,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use zzdot_zonegen::name::ResolverName;
+use zzdot_zonegen::upstream::Proof;
 
 use crate::discover::{PeerCertificates, Tlsa, peer_named_by};
 use crate::tls::provider::provider;
@@ -59,6 +60,21 @@ pub enum PeerProof {
     /// Nothing but that it holds the key of whatever certificate it shows: opportunistic privacy (RFC 7858 §4.1), for
     /// servers that questions would go to in cleartext otherwise. Whoever stands in between can give this proof too.
     Anyone,
+}
+
+impl PeerProof {
+    /// As a forwarder would say it of its upstream (protocol §3).
+    #[must_use]
+    pub fn published(&self) -> Proof {
+        match self {
+            Self::Spki(_) => Proof::Pin,
+            Self::Dane { .. } => Proof::Dane,
+            // The key is pinned, whoever else vouches for it.
+            Self::Both { .. } => Proof::Pin,
+            Self::Pkix { name, .. } => Proof::Pkix(name.to_str().into_owned()),
+            Self::Anyone => Proof::None,
+        }
+    }
 }
 
 impl fmt::Debug for PeerProof {

@@ -14,9 +14,11 @@ use serde_json::Value;
 use zzdot_zonegen::name::ResolverName;
 
 use crate::authority::{Needs, authorise};
+use crate::chain::draw::Trace;
 use crate::control::{Caller, Rejection, Request};
 use crate::places::Suspect;
 use crate::store::{DecisionError, Store, StoreError};
+use crate::upstream::Untraceable;
 
 /// What orders are about: the daemon, as far as they reach into it.
 pub trait Household: Send + Sync {
@@ -28,6 +30,9 @@ pub trait Household: Send + Sync {
 
     /// The links in networks that look like known ones and differ; none where no network is looked at.
     fn suspects(&self) -> Vec<Suspect>;
+
+    /// Looks who asks whom, from this computer to the end.
+    fn trace(&self) -> impl Future<Output = Result<Trace, Untraceable>> + Send;
 
     /// Forgets an identity in the store and in all sessions; false when it is not known.
     fn forget(&self, name: &ResolverName) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -48,6 +53,10 @@ impl Household for AtRest {
 
     fn suspects(&self) -> Vec<Suspect> {
         Vec::new()
+    }
+
+    async fn trace(&self) -> Result<Trace, Untraceable> {
+        Err(Untraceable::Failed("the daemon is not running".to_owned()))
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
@@ -102,6 +111,7 @@ pub async fn obey(
 pub async fn carry_out(household: &impl Household, request: &Request) -> Result<Value, Rejection> {
     match request.command.as_str() {
         "status" => Ok(household.status()),
+        "trace" => tell::trace(household).await,
         "resolvers" => Ok(tell::resolvers(household)),
         "pending" => Ok(tell::pending(household)),
         "networks" => Ok(tell::networks(household)),

@@ -4,10 +4,28 @@ use serde_json::{Value, json};
 
 use super::Household;
 use crate::comparison::phrase_of;
+use crate::control::Rejection;
 use crate::place::Place;
+use crate::session::Failure;
 use crate::store::{KnownNetwork, Pending, Store, WhyPending};
 use crate::trust::{KnownIdentity, TrustState};
+use crate::upstream::Untraceable;
 use crate::upstream::describe_all;
+
+/// Who asks whom. Everybody on this machine may know whose eyes his questions pass.
+pub(super) async fn trace(household: &impl Household) -> Result<Value, Rejection> {
+    match household.trace().await {
+        Ok(trace) => Ok(json!(trace)),
+        Err(untraceable) => Err(Rejection {
+            hint: Some("`zzdot-client status` and `zzdot-client doctor` tell more".to_owned()),
+            reason: match &untraceable {
+                Untraceable::Down(Failure::Refused(refusal)) => Some(refusal.name().to_owned()),
+                _ => None,
+            },
+            ..Rejection::new(untraceable.to_string())
+        }),
+    }
+}
 
 pub(super) fn resolvers(household: &impl Household) -> Value {
     match household.store() {

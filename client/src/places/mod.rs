@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout_at;
 use zzdot_zonegen::name::ResolverName;
 
+use crate::chain::draw::Trace;
 use crate::config::Server;
 use crate::dot::{ConnectError, Lane};
 use crate::host::{Decision, Elsewhere, SplitTable};
@@ -28,7 +29,7 @@ use crate::session::Policy;
 use crate::store::{Store, StoreError};
 use crate::stub::{Answer, Answering, StubLimits};
 use crate::tally::TALLY;
-use crate::upstream::Upstream;
+use crate::upstream::{Untraceable, Upstream};
 use crate::wire::{self, View};
 
 use director::{Director, Inputs, Plan, Stop, Taken, Whereabouts, givens};
@@ -183,6 +184,25 @@ impl Places {
         });
         status["networks"] = networks.collect();
         status
+    }
+
+    /// Looks who asks whom, from this computer to the end, for the upstream that is asked first.
+    ///
+    /// # Errors
+    /// [`Untraceable`].
+    pub async fn trace(&self) -> Result<Trace, Untraceable> {
+        let upstream = {
+            let now = self.now();
+            let default = now.default.and_then(|default| now.stops.get(default));
+            default.map(|(_, upstream)| Arc::clone(upstream))
+        };
+        let upstream = upstream.ok_or_else(|| {
+            Untraceable::Failed("there is no network whose name server is asked".to_owned())
+        })?;
+        tokio::select! {
+            traced = upstream.trace() => traced,
+            () = upstream.retired() => Err(Untraceable::Failed("the network is gone".to_owned())),
+        }
     }
 
     /// Acts on a plan: what goes on goes on, what is no more is ended, what is new begins.

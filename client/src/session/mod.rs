@@ -300,6 +300,13 @@ impl Session {
                     self.look_again(now, failure)
                 }
             }
+            State::Legacy { reason, until } if now < *until && self.policy.forbids_cleartext() => {
+                // Whatever TLS it may offer: it does not tell where it sends questions on to.
+                Route::Fail(Failure::Refused(Refusal::ChainNotEncrypted {
+                    hop: None,
+                    why: format!("{} is not upgraded: {reason}", self.server),
+                }))
+            }
             State::Legacy { reason, until } if now < *until => match self.policy.legacy {
                 LegacyPolicy::Plain | LegacyPolicy::Encrypted | LegacyPolicy::Verified => {
                     Route::Legacy

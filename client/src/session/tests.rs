@@ -530,4 +530,5 @@ fn forgetting_makes_the_next_meeting_a_first_one() {
     assert_eq!(lab.session.begin_walk(), Some(None));
 }
 
+mod routes;
 mod strangers;

@@ -11,6 +11,7 @@ use zzdot_zonegen::name::ResolverName;
 
 use super::legacy::Legacy;
 use super::portal::Gate;
+use super::route::Chains;
 use super::standing::Standing;
 use super::{Kind, Upstream, now};
 use crate::discover::{Discovered, Tlsa};
@@ -38,6 +39,8 @@ pub(super) struct Discovery {
     pub(super) legacy: Legacy,
     /// Whether a page wants people to log in first.
     pub(super) gate: Gate,
+    /// What is behind the server.
+    pub(super) chains: Chains,
     /// How things stand, for whoever wants to be told of changes.
     pub(super) standing: watch::Sender<Standing>,
 }
@@ -198,6 +201,13 @@ pub(super) async fn keep(upstream: Weak<Upstream>, mut memory: Changes) {
         {
             // How it went is told when somebody asks.
             let _ = pool.connect(now() + CONNECT_AHEAD).await;
+        }
+        if route == Route::Encrypted
+            && discovery.chains.looks_behind_unseen()
+            && let Some(pool) = discovery.pool()
+        {
+            // For the first questions to come.
+            upstream.survey_if_due(discovery, &pool);
         }
         let proven = || discovery.pool().is_some_and(|pool| pool.is_connected());
         if discovery.unconfirmed.load(Ordering::Relaxed) && proven() {

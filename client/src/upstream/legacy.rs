@@ -137,6 +137,13 @@ impl Legacy {
         (inner.ladder.rung(), target)
     }
 
+    /// The rung that questions go on, whom it leads to by name, and where.
+    pub(super) fn way(&self) -> (Option<Rung>, Option<String>, Option<SocketAddr>) {
+        let (rung, target) = self.standing();
+        let address = self.pool().map(|pool| pool.status().address);
+        (rung, target, address)
+    }
+
     fn count(&self, rung: Rung) {
         TALLY.count(rung, 1);
         match rung {
@@ -234,6 +241,13 @@ impl Upstream {
         deadline: Instant,
         cost: &Cost,
     ) -> Result<Vec<u8>, Failure> {
+        // Nobody comes here then. It is asked again at the one door that all questions in cleartext leave by.
+        if discovery.lock().session.policy().forbids_cleartext() {
+            return Err(Failure::Refused(Refusal::ChainNotEncrypted {
+                hop: None,
+                why: format!("{} would be asked in cleartext", discovery.server()),
+            }));
+        }
         let unfit = |error: WireError| Failure::NoAnswer(error.to_string());
         let query = without_hop_options(query).map_err(unfit)?;
         let turns = &discovery.legacy.plain_turns;

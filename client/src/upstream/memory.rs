@@ -244,6 +244,7 @@ impl Discovery {
             self.legacy.start_over();
         }
         drop(inner);
+        self.chains.start_over();
         self.tell_standing();
         Ok(known)
     }
@@ -265,7 +266,10 @@ impl Discovery {
             inner.pool = None;
             inner.found = None;
             self.legacy.start_over();
+            self.chains.start_over();
         }
+        drop(inner);
+        self.chains.drop_end(|name| self.may_be_asked(name));
     }
 
     /// Writes to the store on a thread that may wait for the disk.

@@ -1,5 +1,6 @@
 //! Gets questions answered by the configured server, as far as the session with it allows.
 
+mod answering;
 mod climb;
 mod discovery;
 mod kept;
@@ -7,6 +8,7 @@ mod legacy;
 mod memory;
 mod portal;
 mod proof;
+mod route;
 mod standing;
 mod status;
 mod walk;
@@ -22,30 +24,29 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
+use zzdot_zonegen::upstream::Proof;
 
 use crate::config::FirstUse;
-use crate::dot::{
-    DotError, DotLimits, DotPool, Endpoint, Lane, Patron, Pursuit, Recalled, Terms, Unanswered,
-};
+use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Pursuit};
 use crate::ladder::Rung;
 use crate::place::{Place, Surroundings};
 use crate::session::{Advice, Failure, Policy, Route, Session, failure_of};
 use crate::store::Store;
-use crate::stub::{Answer, Answering, StubLimits};
+use crate::stub::{Answering, StubLimits};
 use crate::tally::TALLY;
-use crate::wire::{self, View};
 
 use discovery::{Allowed, CONNECT_AHEAD, Discovery, Inner, keep};
-use kept::{Kept, terms};
+use kept::Kept;
 use legacy::Legacy;
+use route::{Chains, Way};
 use standing::Cost;
 use walk::wait_for_walk;
 
 pub use proof::{Proven, Unproven};
+pub use route::Untraceable;
 pub use standing::{Asked, Standing};
 pub use status::{describe, describe_all};
 
-const SERVFAIL: u16 = 2;
 /// Walks that one question waits for.
 const WALKS_PER_QUESTION: u32 = 2;
 
@@ -64,7 +65,11 @@ pub struct Upstream {
 
 enum Kind {
     /// Somebody configured who it is.
-    Fixed { address: SocketAddr, pool: DotPool },
+    Fixed {
+        address: SocketAddr,
+        pool: DotPool,
+        proof: Proof,
+    },
     /// Who it is has to be found out.
     Discovered(Box<Discovery>),
 }
@@ -83,6 +88,7 @@ impl Upstream {
         let kind = Kind::Fixed {
             address: endpoint.address,
             pool,
+            proof: endpoint.proof.published(),
         };
         Ok(Arc::new(Self::new(kind, limits, cache_bytes)))
     }
@@ -116,6 +122,7 @@ impl Upstream {
             standing: watch::Sender::new(Standing::Unknown),
             legacy: Legacy::new(policy.legacy),
             gate: portal::Gate::default(),
+            chains: Chains::new(policy.route),
         }));
         let upstream = Arc::new(Self::new(kind, limits, cache_bytes));
         upstream.tell_standing();
@@ -153,6 +160,7 @@ impl Upstream {
         self.retired.send_replace(true);
         if let Kind::Discovered(discovery) = &self.kind {
             discovery.lock().pool = None;
+            discovery.chains.start_over();
         }
     }
 
@@ -198,6 +206,7 @@ impl Upstream {
                 Kind::Discovered(discovery) => {
                     discovery.lock().session.on_resume(now());
                     discovery.legacy.start_over();
+                    discovery.chains.start_over();
                     match discovery.pool() {
                         Some(pool) => pool.renew(until).await,
                         None => Ok(()),
@@ -233,6 +242,7 @@ impl Upstream {
         }
         inner.session.set_policy(policy_in(surroundings, policy));
         discovery.legacy.set_policy(policy.legacy);
+        discovery.chains.set_policy(policy.route);
         if inner.surroundings != *surroundings {
             inner.surroundings = surroundings.clone();
             discovery.unconfirmed.store(true, Ordering::Relaxed);
@@ -255,11 +265,15 @@ impl Upstream {
             "opportunistic": opportunistic,
             "cleartext": self.cleartext.load(Ordering::Relaxed),
             "kept": self.kept.as_ref().map_or(0, Kept::hits),
+            "end": match &self.kind {
+                Kind::Fixed { .. } => 0,
+                Kind::Discovered(discovery) => discovery.chains.answered_by_end(),
+            },
             "failed": failures.values().sum::<u64>(),
             "failed-by-reason": failures,
         });
         match &self.kind {
-            Kind::Fixed { address, pool } => json!({
+            Kind::Fixed { address, pool, .. } => json!({
                 "server": address,
                 "state": "configured",
                 "rung": Rung::Verified,
@@ -335,7 +349,25 @@ impl Upstream {
                 Route::Encrypted => {
                     let answer = match (begun.take(), discovery.pool()) {
                         (Some(pursuit), _) => pursuit.answer(query, deadline).await,
-                        (None, Some(pool)) => pool.ask(query, deadline).await,
+                        (None, Some(pool)) => {
+                            match self.way(discovery, &pool) {
+                                Way::Nearest => {}
+                                Way::End(end) => {
+                                    if let Some(answer) = self.ask_end(&end, query, deadline).await
+                                    {
+                                        return Ok(answer);
+                                    }
+                                }
+                                Way::AfterSurvey(ended, why) => {
+                                    if !wait_for_walk(ended, deadline).await {
+                                        return Err(why);
+                                    }
+                                    continue;
+                                }
+                                Way::Fail(failure) => return Err(failure),
+                            }
+                            pool.ask(query, deadline).await
+                        }
                         // Forgotten this very moment.
                         (None, None) => return Err(slow(discovery.server())),
                     };
@@ -375,97 +407,6 @@ impl Upstream {
             TALLY.count(Rung::Known, 1);
         }
         answer
-    }
-}
-
-impl Upstream {
-    async fn answer_in_time(
-        self: Arc<Self>,
-        query: Vec<u8>,
-        asked_at: Instant,
-        begun: Option<Pursuit>,
-    ) -> Vec<u8> {
-        let deadline = asked_at + self.query_budget;
-        let resolved = tokio::select! {
-            biased;
-            () = self.retired() => Err(Failure::NoAnswer("the network is gone".to_owned())),
-            resolved = self.resolve_or_log_in(&query, deadline, begun) => resolved,
-        };
-        match resolved {
-            Ok(mut answer) => {
-                // Askers may check the letter case of the question that comes back.
-                if let Some(asked) = View::parse(&query).ok().and_then(|view| view.question()) {
-                    wire::restore_case(&mut answer, &asked);
-                }
-                answer
-            }
-            Err(failure) => {
-                *self.failures().entry(failure.name()).or_default() += 1;
-                TALLY.count_failure(failure.name());
-                let (code, text) = failure.ede();
-                tracing::debug!("not answered: {text}");
-                wire::error_reply(&query, SERVFAIL, Some((code, &text))).unwrap_or_default()
-            }
-        }
-    }
-}
-
-impl Answer for Upstream {
-    fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering {
-        Box::pin(self.answer_in_time(query, now(), None))
-    }
-
-    /// There is one while the session is strict, or the proof configured, and there is a connection.
-    fn lane(self: Arc<Self>) -> Option<Lane> {
-        if self.is_retired() {
-            return None;
-        }
-        match &self.kind {
-            Kind::Fixed { pool, .. } => pool.lane(Arc::clone(&self) as Arc<dyn Patron>),
-            Kind::Discovered(discovery) => {
-                let pool = discovery.pool_of_strict_session()?;
-                pool.lane(Arc::clone(&self) as Arc<dyn Patron>)
-            }
-        }
-    }
-}
-
-impl Patron for Upstream {
-    fn answered(&self, answers: u64) {
-        self.encrypted.fetch_add(answers, Ordering::Relaxed);
-        TALLY.count(Rung::Known, answers);
-        if let Kind::Discovered(discovery) = &self.kind {
-            discovery.lock().session.on_tls_answer();
-        }
-    }
-
-    fn recall(&self, query: &[u8], pool: u32, now: Instant, out: &mut Vec<u8>) -> Recalled {
-        let Some(kept) = &self.kept else {
-            return Recalled::Unknown(None);
-        };
-        match terms(query, pool) {
-            Some(terms) if kept.find(query, terms, now, out) => Recalled::Known,
-            terms => Recalled::Unknown(terms),
-        }
-    }
-
-    fn keep(&self, answer: &[u8], terms: Terms, now: Instant) {
-        if let Some(kept) = &self.kept {
-            kept.keep(answer, terms, now);
-        }
-    }
-
-    fn take_over(self: Arc<Self>, question: Unanswered) {
-        tokio::spawn(async move {
-            let Unanswered {
-                query,
-                asked_at,
-                asker,
-                pursuit,
-            } = question;
-            let answer = self.answer_in_time(query, asked_at, Some(pursuit)).await;
-            asker.reply(&answer).await;
-        });
     }
 }
 

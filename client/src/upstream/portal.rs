@@ -82,6 +82,9 @@ impl Upstream {
         if !discovery.is_new() || (advertised.is_none() && probe.is_none()) {
             return;
         }
+        if discovery.lock().session.policy().forbids_cleartext() {
+            return;
+        }
         let portal = Portal::new(now(), advertised, probe.is_some());
         *discovery
             .gate

@@ -119,15 +119,25 @@ impl Discovery {
         }
         let failure = match session.route(now(), UnixTime::now()) {
             Route::Fail(failure) | Route::FailAndWalk(failure) => Some(failure),
-            Route::Encrypted => pool
-                .and_then(|pool| pool.failure())
-                .map(|error| session.explain(&error)),
+            Route::Encrypted => pool.and_then(|pool| {
+                let connection = || Some(session.explain(&pool.failure()?));
+                let by_end = self.chains.asks_end(pool);
+                self.chains
+                    .failure(pool)
+                    .or_else(|| if by_end { None } else { connection() })
+            }),
             Route::Legacy if self.legacy.is_out_of_reach() => Some(self.no_rung_left(&inner)),
             Route::Legacy | Route::AfterWalk => None,
         };
         let at_portal = session.identity().is_none().then(|| self.gate.failure());
         let failure = at_portal.flatten().or(failure);
         status["down"] = json!(failure.as_ref().map(down));
+        if let Some(Failure::Refused(refusal @ Refusal::ChainNotEncrypted { .. })) = &failure {
+            status["refusal"] = json!(refusal);
+            status["explanation"] = json!(refusal.explain(session.identity()));
+        }
+        let strict = pool.filter(|_| session.identity().is_some());
+        status["route"] = self.chains.status(strict.map(|pool| &**pool));
         status
     }
 }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use hickory_proto::dnssec::rdata::DNSSECRData;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ring::rand::SystemRandom;
@@ -20,8 +21,12 @@ use tokio_rustls::TlsAcceptor;
 use zzdot_client::framing::{FrameReader, push_frame};
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::identity::Identity;
+use zzdot_zonegen::owners::tlsa_owner;
 use zzdot_zonegen::publication::Stamp;
 use zzdot_zonegen::publish::{Published, publish};
+use zzdot_zonegen::upstream::{
+    Proof, PublishedTls, PublishedUpstream, ServerKind, Transport, UpstreamId,
+};
 use zzdot_zonegen::zone::{Publication, ServerType};
 
 /// How the resolver behaves on its port of plain DNS.
@@ -45,10 +50,12 @@ pub struct Resolver {
 }
 
 struct Shared {
-    zones: Published,
+    zones: RwLock<(Stamp, Published)>,
     manner: AtomicU8,
     tls_works: AtomicBool,
     in_clear: Mutex<Vec<String>>,
+    /// The names that were asked over TLS, without those that are about resolvers.
+    over_tls: Mutex<Vec<String>>,
     handshakes: AtomicUsize,
 }
 
@@ -99,10 +106,14 @@ impl Resolver {
         };
         let stamp = Stamp::next(None, UnixTime::now()).unwrap();
         let shared = Arc::new(Shared {
-            zones: publish(&identity, &publication, &stamp).unwrap(),
+            zones: RwLock::new((
+                stamp.clone(),
+                publish(&identity, &publication, &stamp).unwrap(),
+            )),
             manner: AtomicU8::new(manner as u8),
             tls_works: AtomicBool::new(true),
             in_clear: Mutex::default(),
+            over_tls: Mutex::default(),
             handshakes: AtomicUsize::new(0),
         });
         runtime.spawn(serve_udp(udp, Arc::clone(&shared)));
@@ -123,6 +134,63 @@ impl Resolver {
     /// From now on connections are closed before TLS; open ones with their next question.
     pub fn break_tls(&self) {
         self.shared.tls_works.store(false, Ordering::SeqCst);
+    }
+
+    /// TLS works again.
+    pub fn mend_tls(&self) {
+        self.shared.tls_works.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it says that it is of this type, and asks these.
+    pub fn publish(&self, server_type: ServerType, upstreams: Vec<PublishedUpstream>) {
+        let publication = Publication {
+            server_type,
+            addresses: vec![self.address.ip()],
+            dot_port: self.dot.port(),
+            upstreams,
+        };
+        let mut zones = self.shared.zones.write().unwrap();
+        let stamp = Stamp::next(Some(&zones.0), UnixTime::now()).unwrap();
+        *zones = (
+            stamp.clone(),
+            publish(&self.identity, &publication, &stamp).unwrap(),
+        );
+    }
+
+    /// What somebody publishes who asks this one over TLS, and says so truly.
+    pub fn as_upstream(&self, kind: ServerKind) -> PublishedUpstream {
+        let zones = self.shared.zones.read().unwrap();
+        let zone = &zones.1.name_zone;
+        let name = self.identity.name();
+        let found = |owner: &Name, rtype| zone.lookup(owner, rtype).unwrap().answers;
+        let keys = found(name.as_name(), RecordType::DNSKEY);
+        let keys = keys.into_iter().filter_map(|record| match record.data {
+            RData::DNSSEC(DNSSECRData::DNSKEY(key)) => Some(key),
+            _ => None,
+        });
+        let owner = tlsa_owner(name, self.dot.port());
+        let tlsa = found(&owner, RecordType::TLSA);
+        let tlsa = tlsa.into_iter().filter_map(|record| match record.data {
+            RData::TLSA(tlsa) => Some(tlsa),
+            _ => None,
+        });
+        PublishedUpstream {
+            id: UpstreamId::Named(name.clone()),
+            kind,
+            transport: Transport::Dot,
+            proof: Proof::Dane,
+            addresses: vec![self.address.ip()],
+            ksks: keys.filter(|key| key.secure_entry_point()).collect(),
+            tls: Some(PublishedTls {
+                port: self.dot.port(),
+                tlsa: tlsa.collect(),
+            }),
+        }
+    }
+
+    /// The questions that came over TLS since the last call, without those about resolvers.
+    pub fn take_over_tls(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.over_tls.lock().unwrap())
     }
 
     /// The questions that came in clear since the last call, and the names in handshakes.
@@ -146,7 +214,7 @@ impl Shared {
         let mut response = Message::response(query.metadata.id, query.metadata.op_code);
         response.metadata.recursion_available = true;
         response.queries = query.queries.clone();
-        let zones = &self.zones;
+        let zones = &self.zones.read().unwrap().1;
         let upgraded = self.manner.load(Ordering::SeqCst) == Manner::Upgraded as u8;
         let local = upgraded
             .then(|| {
@@ -227,6 +295,14 @@ async fn serve_dot(listener: std::net::TcpListener, acceptor: TlsAcceptor, share
             while let Ok(Some(message)) = frames.next(&mut stream).await {
                 if !shared.tls_works.load(Ordering::SeqCst) {
                     return;
+                }
+                if let Ok(query) = Message::from_vec(&message)
+                    && let Some(asked) = query.queries.first()
+                    && !asked.name().to_ascii().contains("arpa")
+                    && !asked.name().to_ascii().contains(".zz.")
+                {
+                    let asked = format!("{} {}", asked.name(), asked.query_type());
+                    shared.over_tls.lock().unwrap().push(asked);
                 }
                 let mut reply = Vec::new();
                 if let Some(answer) = shared.answer(&message) {

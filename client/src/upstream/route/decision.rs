@@ -1,0 +1,372 @@
+//! Whom a question is asked of where others stand behind the resolver. Without IO: what surveys found, failures and times
+//! in, decisions out.
+//!
+//! | `route` | before a survey | while what it found holds | when that is over |
+//! |---|---|---|---|
+//! | `nearest` | the nearest | the nearest | the nearest |
+//! | `end` | the nearest | the end that it met, if it met one | the nearest |
+//! | `encrypted-to-end` | waits | the nearest, or refused | waits, or refused |
+//!
+//! What a survey found holds for the time-to-live of what it read, since the survey began, by two clocks: the one stands
+//! still while the computer sleeps, the other can be set.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::name::ResolverName;
+use zzdot_zonegen::upstream::ServerKind;
+
+use crate::chain::{Behind, Chain, Label, MAX_TTL, MIN_TTL, Reached, Who};
+use crate::config::RoutePolicy;
+use crate::discover::{Refusal, Tlsa};
+use crate::session::Failure;
+
+/// After a survey of which nothing good came, the next one follows so soon, and later each time.
+const RETRY: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How soon a survey may follow another, whatever for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The connection with the nearest: which pool, and how many connections it made. Neither number comes twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) struct Link {
+    pub(in crate::upstream) pool: u32,
+    pub(in crate::upstream) connection: u64,
+}
+
+/// A resolver at the end of the chain, as a survey met it.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::upstream) struct End {
+    pub(in crate::upstream) name: ResolverName,
+    pub(in crate::upstream) address: SocketAddr,
+    pub(in crate::upstream) tlsa: Vec<Tlsa>,
+    /// Its node in the chain.
+    pub(in crate::upstream) node: usize,
+}
+
+/// Where a question goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::upstream) enum Way {
+    /// To the resolver that the session is with.
+    Nearest,
+    /// To the end of the chain; to the nearest, where that fails.
+    End,
+    /// Nowhere yet: a survey is under way. If it takes too long, this is why.
+    AfterSurvey(Failure),
+    /// Nowhere.
+    Fail(Failure),
+}
+
+/// What a survey found.
+#[derive(Clone, Debug)]
+pub(in crate::upstream) struct Found {
+    pub(in crate::upstream) chain: Arc<Chain>,
+    /// When the survey began.
+    pub(in crate::upstream) begun: Instant,
+    pub(in crate::upstream) clock: UnixTime,
+    holds: Duration,
+    link: Link,
+    /// Why nothing may be asked where all has to be encrypted.
+    pub(in crate::upstream) fault: Option<Refusal>,
+    end: Option<End>,
+}
+
+/// A survey that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) struct Ticket {
+    number: u64,
+    begun: Instant,
+    clock: UnixTime,
+}
+
+/// What is known about the chain behind one server.
+#[derive(Debug)]
+pub(in crate::upstream) struct Routing {
+    policy: RoutePolicy,
+    found: Option<Found>,
+    /// Why the last survey brought no chain at all.
+    failed: Option<String>,
+    /// The one under way.
+    under_way: Option<Ticket>,
+    /// Surveys with a smaller number do not count: they began before everything was started over.
+    counts_from: u64,
+    surveys: u64,
+    last_begun: Option<Instant>,
+    /// Behind which connection it looked.
+    looked_behind: Option<Link>,
+    /// When the next one is due by itself.
+    due: Option<Instant>,
+    in_vain: u32,
+}
+
+impl Routing {
+    pub(in crate::upstream) fn new(policy: RoutePolicy) -> Self {
+        Self {
+            policy,
+            found: None,
+            failed: None,
+            under_way: None,
+            counts_from: 0,
+            surveys: 0,
+            last_begun: None,
+            looked_behind: None,
+            due: None,
+            in_vain: 0,
+        }
+    }
+
+    pub(in crate::upstream) fn policy(&self) -> RoutePolicy {
+        self.policy
+    }
+
+    pub(in crate::upstream) fn set_policy(&mut self, policy: RoutePolicy) {
+        self.policy = policy;
+    }
+
+    /// The computer slept, somebody was forgotten, or a person decided: what was found counts no more, nor what a
+    /// survey finds that is under way.
+    pub(in crate::upstream) fn start_over(&mut self) {
+        self.found = None;
+        self.failed = None;
+        self.due = None;
+        self.in_vain = 0;
+        self.last_begun = None;
+        self.looked_behind = None;
+        self.counts_from = self.surveys;
+    }
+
+    /// What the last survey found behind `link`, if that still holds.
+    pub(in crate::upstream) fn holding(
+        &self,
+        link: Link,
+        now: Instant,
+        clock: UnixTime,
+    ) -> Option<&Found> {
+        let behind = |found: &&Found| found.is_behind(link);
+        let holds = |found: &&Found| found.holds(now, clock);
+        self.found.as_ref().filter(behind).filter(holds)
+    }
+
+    /// What the last survey found, whether it holds or not.
+    pub(in crate::upstream) fn last(&self) -> Option<&Found> {
+        self.found.as_ref()
+    }
+
+    /// What the last survey found wrong.
+    pub(in crate::upstream) fn fault(&self) -> Option<&Refusal> {
+        self.found.as_ref()?.fault.as_ref()
+    }
+
+    /// Why the last survey brought no chain; none where it brought one.
+    pub(in crate::upstream) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    pub(in crate::upstream) fn is_surveying(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// What was found names an end that may not be asked any more.
+    pub(in crate::upstream) fn drop_end(&mut self, may_be_asked: impl Fn(&ResolverName) -> bool) {
+        if let Some(found) = &mut self.found
+            && found
+                .end
+                .as_ref()
+                .is_some_and(|end| !may_be_asked(&end.name))
+        {
+            found.end = None;
+        }
+    }
+
+    /// The end that questions may go to now.
+    pub(in crate::upstream) fn end(
+        &self,
+        link: Link,
+        now: Instant,
+        clock: UnixTime,
+    ) -> Option<&End> {
+        self.holding(link, now, clock)?.end.as_ref()
+    }
+
+    /// Where a question goes. Ask [`Routing::wants_survey`] before.
+    pub(in crate::upstream) fn way(&self, link: Link, now: Instant, clock: UnixTime) -> Way {
+        let holding = self.holding(link, now, clock);
+        match (self.policy, holding) {
+            (RoutePolicy::Nearest, _) => Way::Nearest,
+            (RoutePolicy::End, Some(Found { end: Some(_), .. })) => Way::End,
+            (RoutePolicy::End, _) => Way::Nearest,
+            (RoutePolicy::EncryptedToEnd, Some(found)) => match &found.fault {
+                None => Way::Nearest,
+                Some(fault) => Way::Fail(Failure::Refused(fault.clone())),
+            },
+            (RoutePolicy::EncryptedToEnd, None) if self.is_surveying() => {
+                Way::AfterSurvey(self.why_unknown())
+            }
+            (RoutePolicy::EncryptedToEnd, None) => Way::Fail(self.why_unknown()),
+        }
+    }
+
+    /// Whether a survey is due, for a question that is about to be asked.
+    pub(in crate::upstream) fn wants_survey(
+        &self,
+        link: Link,
+        now: Instant,
+        clock: UnixTime,
+    ) -> bool {
+        if self.policy == RoutePolicy::Nearest {
+            return false;
+        }
+        let changed = self.looked_behind != Some(link);
+        let stale = self.holding(link, now, clock).is_none();
+        let due = self.due.is_none_or(|due| now >= due);
+        // Where the last one failed, what is stale waits for its turn.
+        let wanted = changed || due || (stale && self.in_vain == 0);
+        wanted && self.may_begin(now)
+    }
+
+    /// Whether one may begin at all.
+    pub(in crate::upstream) fn may_begin(&self, now: Instant) -> bool {
+        let paused = |begun: Instant| now.saturating_duration_since(begun) >= PAUSE;
+        self.under_way.is_none() && self.last_begun.is_none_or(paused)
+    }
+
+    pub(in crate::upstream) fn begin(
+        &mut self,
+        link: Link,
+        now: Instant,
+        clock: UnixTime,
+    ) -> Ticket {
+        let ticket = Ticket {
+            number: self.surveys,
+            begun: now,
+            clock,
+        };
+        self.surveys += 1;
+        self.last_begun = Some(now);
+        self.looked_behind = Some(link);
+        self.under_way = Some(ticket);
+        ticket
+    }
+
+    /// A survey ended: behind `link` it found this, or could not look at all. What `may_be_asked` says no to is never
+    /// the end that is asked.
+    pub(in crate::upstream) fn end_survey(
+        &mut self,
+        ticket: Ticket,
+        now: Instant,
+        outcome: Result<(Link, Chain), String>,
+        may_be_asked: impl Fn(&ResolverName) -> bool,
+    ) {
+        if self.under_way == Some(ticket) {
+            self.under_way = None;
+        }
+        if ticket.number < self.counts_from {
+            return;
+        }
+        let Ticket { begun, clock, .. } = ticket;
+        match outcome {
+            Ok((link, chain)) => {
+                self.failed = None;
+                // The connection may have been made for the survey.
+                self.looked_behind = Some(link);
+                let holds = Duration::from_secs(chain.ttl.clamp(MIN_TTL, MAX_TTL).into());
+                let fault = chain.fault();
+                let end = end_of(&chain, may_be_asked);
+                let good = match self.policy {
+                    RoutePolicy::EncryptedToEnd => fault.is_none(),
+                    RoutePolicy::Nearest | RoutePolicy::End => true,
+                };
+                if good {
+                    self.in_vain = 0;
+                    self.due = Some(begun + holds / 2);
+                } else {
+                    self.back_off(now);
+                }
+                self.found = Some(Found {
+                    chain: Arc::new(chain),
+                    begun,
+                    clock,
+                    holds,
+                    link,
+                    fault,
+                    end,
+                });
+            }
+            Err(why) => {
+                self.failed = Some(why);
+                self.back_off(now);
+            }
+        }
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        let pause = RETRY
+            .saturating_mul(1 << self.in_vain.min(8))
+            .min(RETRY_MAX);
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.due = Some(now + pause);
+    }
+
+    /// Why it is not known whether all is encrypted.
+    fn why_unknown(&self) -> Failure {
+        let fault = self.found.as_ref().and_then(|found| found.fault.clone());
+        let why = |why: String| Refusal::ChainNotEncrypted { hop: None, why };
+        Failure::Refused(match (&self.failed, fault) {
+            (Some(failed), _) => why(format!("nobody could look at it: {failed}")),
+            (None, Some(fault)) => fault,
+            (None, None) => why("it is being looked at".to_owned()),
+        })
+    }
+}
+
+impl Found {
+    fn holds(&self, now: Instant, clock: UnixTime) -> bool {
+        let awake = now.saturating_duration_since(self.begun) < self.holds;
+        // Seconds are whole ones: one that is not over yet counts as over.
+        let by_clock = (self.clock.0..self.clock.0 + self.holds.as_secs()).contains(&clock.0);
+        awake && by_clock
+    }
+
+    /// Whether it was found behind the nearest that `link` leads to.
+    pub(in crate::upstream) fn is_behind(&self, link: Link) -> bool {
+        self.link.pool == link.pool
+    }
+
+    /// For how long it still holds.
+    pub(in crate::upstream) fn holds_for(&self, now: Instant, clock: UnixTime) -> Duration {
+        if self.holds(now, clock) {
+            (self.begun + self.holds).saturating_duration_since(now)
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+/// The end that can be asked in place of the nearest: a resolver that asks nobody else and was met by TLS, in whom
+/// nothing is contradicted.
+fn end_of(chain: &Chain, may_be_asked: impl Fn(&ResolverName) -> bool) -> Option<End> {
+    chain.ends.iter().find_map(|id| {
+        let node = chain.node(*id).filter(|_| *id != chain.nearest)?;
+        let (Who::Named { name }, Some(Reached::Direct { address })) = (&node.who, &node.reached)
+        else {
+            return None;
+        };
+        let mut hops = chain.hops.iter().filter(|hop| hop.to == *id).peekable();
+        let met = hops.peek().is_some()
+            && hops.clone().any(|hop| hop.label == Label::Proven)
+            && hops.all(|hop| hop.label != Label::Opaque);
+        let resolves = node.server_type == ServerKind::Resolver && node.behind == Behind::Resolves;
+        let usable = met && resolves && !node.tlsa.is_empty() && may_be_asked(name);
+        usable.then(|| End {
+            name: name.clone(),
+            address: *address,
+            tlsa: node.tlsa.clone(),
+            node: id.0,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::chain::NodeId;
+use crate::chain::draw::samples::{diamond_chain, line_chain};
+
+const CLOCK: UnixTime = UnixTime(1_800_000_000);
+const LINK: Link = Link {
+    pool: 3,
+    connection: 1,
+};
+const TTL: u64 = 60;
+
+struct Lab {
+    routing: Routing,
+    begun: Instant,
+    /// Seconds since then.
+    at: u64,
+    asleep: u64,
+}
+
+impl Lab {
+    fn new(policy: RoutePolicy) -> Self {
+        Self {
+            routing: Routing::new(policy),
+            begun: Instant::now(),
+            at: 0,
+            asleep: 0,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.begun + Duration::from_secs(self.at)
+    }
+
+    fn clock(&self) -> UnixTime {
+        UnixTime(CLOCK.0 + self.at + self.asleep)
+    }
+
+    fn way(&self) -> Way {
+        self.routing.way(LINK, self.now(), self.clock())
+    }
+
+    fn wants(&self) -> bool {
+        self.routing.wants_survey(LINK, self.now(), self.clock())
+    }
+
+    fn begin(&mut self) -> Ticket {
+        assert!(self.wants());
+        self.routing.begin(LINK, self.now(), self.clock())
+    }
+
+    fn end(&mut self, ticket: Ticket, outcome: Result<Chain, &str>) {
+        let outcome = outcome.map(|chain| (LINK, chain)).map_err(str::to_owned);
+        self.routing
+            .end_survey(ticket, self.now(), outcome, |_| true);
+    }
+
+    fn survey(&mut self, outcome: Result<Chain, &str>) {
+        let ticket = self.begin();
+        self.end(ticket, outcome);
+    }
+
+    fn refused(&self) -> String {
+        match self.way() {
+            Way::Fail(failure) => {
+                assert_eq!(failure.name(), "chain-not-encrypted");
+                failure.ede().1
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn strict() -> Lab {
+    Lab::new(RoutePolicy::EncryptedToEnd)
+}
+
+#[test]
+fn nothing_is_asked_before_a_survey_showed_that_all_is_encrypted() {
+    let mut lab = strict();
+    assert!(lab.wants());
+    lab.refused();
+    let ticket = lab.begin();
+    assert!(matches!(lab.way(), Way::AfterSurvey(_)));
+    assert!(!lab.wants(), "one at a time");
+    lab.end(ticket, Ok(line_chain()));
+    assert_eq!(lab.way(), Way::Nearest);
+}
+
+#[test]
+fn what_a_survey_found_holds_for_its_time_to_live_since_it_began_and_no_longer() {
+    let mut lab = strict();
+    let ticket = lab.begin();
+    lab.at = 20;
+    lab.end(ticket, Ok(line_chain()));
+    lab.at = TTL - 1;
+    assert_eq!(lab.way(), Way::Nearest);
+    lab.at = TTL;
+    lab.refused();
+    assert!(lab.wants());
+}
+
+#[test]
+fn it_is_looked_at_again_while_it_still_holds_and_nobody_waits_for_that() {
+    let mut lab = strict();
+    lab.survey(Ok(line_chain()));
+    lab.at = TTL / 2 - 1;
+    assert!(!lab.wants());
+    lab.at = TTL / 2;
+    let ticket = lab.begin();
+    assert_eq!(lab.way(), Way::Nearest);
+    lab.end(ticket, Ok(diamond_chain()));
+    lab.refused();
+}
+
+#[test]
+fn a_computer_that_slept_relies_on_nothing_of_before() {
+    let mut lab = strict();
+    lab.survey(Ok(line_chain()));
+    lab.at = 1;
+    lab.asleep = TTL;
+    lab.refused();
+    assert!(lab.wants(), "its monotonic clock stood still");
+    lab.asleep = 0;
+    assert_eq!(lab.way(), Way::Nearest);
+    lab.routing.start_over();
+    lab.refused();
+}
+
+#[test]
+fn a_clock_that_is_set_back_ends_what_was_found() {
+    let mut lab = strict();
+    lab.survey(Ok(line_chain()));
+    let earlier = UnixTime(CLOCK.0 - 1);
+    assert!(matches!(
+        lab.routing.way(LINK, lab.now(), earlier),
+        Way::Fail(_)
+    ));
+}
+
+#[test]
+fn a_survey_from_before_everything_was_started_over_counts_for_nothing() {
+    let mut lab = strict();
+    let ticket = lab.begin();
+    lab.routing.start_over();
+    lab.end(ticket, Ok(line_chain()));
+    lab.refused();
+    assert!(lab.wants());
+}
+
+#[test]
+fn another_nearest_is_surveyed_before_it_is_asked_and_another_connection_at_once() {
+    let mut lab = strict();
+    lab.survey(Ok(line_chain()));
+    lab.at = 2;
+    let renewed = Link {
+        connection: 2,
+        ..LINK
+    };
+    let (now, clock) = (lab.now(), lab.clock());
+    assert!(lab.routing.wants_survey(renewed, now, clock));
+    assert_eq!(lab.routing.way(renewed, now, clock), Way::Nearest);
+    let other = Link { pool: 4, ..LINK };
+    assert!(lab.routing.wants_survey(other, now, clock));
+    assert!(matches!(lab.routing.way(other, now, clock), Way::Fail(_)));
+}
+
+#[test]
+fn the_first_hop_at_fault_is_named() {
+    let mut lab = strict();
+    lab.survey(Ok(diamond_chain()));
+    let told = lab.refused();
+    assert!(
+        told.starts_with("chain-not-encrypted: the chain is not encrypted to the end: "),
+        "{told}"
+    );
+    assert!(told.contains("8g2l0qv7c4m1t5b9r3se.zz asks"), "{told}");
+}
+
+#[test]
+fn a_refusal_is_looked_behind_soon_and_then_less_and_less_often() {
+    let mut lab = strict();
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        lab.survey(Ok(diamond_chain()));
+        let before = lab.at;
+        while !lab.wants() {
+            lab.at += 1;
+            lab.refused();
+        }
+        pauses.push(lab.at - before);
+    }
+    assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+    lab.survey(Ok(line_chain()));
+    assert_eq!(lab.way(), Way::Nearest, "it is mended");
+}
+
+#[test]
+fn where_nobody_can_look_what_was_found_holds_for_its_time_and_then_nothing_is_asked() {
+    let mut lab = strict();
+    lab.survey(Ok(line_chain()));
+    lab.at = 30;
+    lab.survey(Err("no TLS"));
+    assert_eq!(lab.way(), Way::Nearest);
+    assert!(!lab.wants());
+    lab.at = TTL;
+    let ticket = lab.begin();
+    assert!(matches!(lab.way(), Way::AfterSurvey(_)));
+    lab.end(ticket, Err("no TLS"));
+    assert!(lab.refused().contains("nobody could look at it: no TLS"));
+}
+
+#[test]
+fn a_time_to_live_of_nothing_does_not_have_everybody_survey_all_the_time() {
+    let mut lab = strict();
+    let mut chain = line_chain();
+    chain.ttl = 0;
+    lab.survey(Ok(chain));
+    assert_eq!(lab.way(), Way::Nearest);
+    lab.at = 1;
+    assert!(!lab.wants());
+    lab.at = u64::from(MIN_TTL);
+    lab.refused();
+}
+
+#[test]
+fn the_end_is_asked_where_it_was_met_and_otherwise_the_nearest() {
+    let mut lab = Lab::new(RoutePolicy::End);
+    assert_eq!(lab.way(), Way::Nearest, "nobody waits for a survey");
+    lab.survey(Ok(line_chain()));
+    assert_eq!(lab.way(), Way::End);
+    let end = lab.routing.end(LINK, lab.now(), lab.clock()).unwrap();
+    assert_eq!(end.name.to_string(), "aaaaaaaaaaaaaaaaaaaa.zz");
+    assert_eq!(
+        (end.address.to_string().as_str(), end.node),
+        ("192.0.2.1:853", 2)
+    );
+    lab.at = TTL;
+    assert_eq!(lab.way(), Way::Nearest, "what was found is over");
+    lab.survey(Ok(diamond_chain()));
+    assert_eq!(lab.way(), Way::Nearest, "that end was not met");
+}
+
+#[test]
+fn nobody_is_the_end_in_whom_anything_is_contradicted_or_who_was_revoked() {
+    type Spoil = fn(&mut Chain);
+    let spoils: [(&str, Spoil); 6] = [
+        ("only read through others", |chain| {
+            chain.nodes[2].reached = Some(Reached::Through { node: NodeId(1) });
+        }),
+        ("the hop is claimed", |chain| {
+            chain.hops[1].label = Label::Claimed;
+        }),
+        ("somebody else contradicts it", |chain| {
+            let opaque = crate::chain::Hop {
+                label: Label::Opaque,
+                ..chain.hops[1].clone()
+            };
+            chain.hops.push(opaque);
+        }),
+        ("it forwards", |chain| {
+            chain.nodes[2].server_type = ServerKind::Forwarder;
+        }),
+        ("nothing names its key", |chain| chain.nodes[2].tlsa.clear()),
+        ("it is the nearest", |chain| chain.nearest = NodeId(2)),
+    ];
+    assert!(end_of(&line_chain(), |_| true).is_some());
+    assert!(end_of(&line_chain(), |_| false).is_none(), "revoked");
+    for (what, spoil) in spoils {
+        let mut chain = line_chain();
+        spoil(&mut chain);
+        assert!(end_of(&chain, |_| true).is_none(), "{what}");
+    }
+}
+
+#[test]
+fn the_nearest_is_asked_without_any_survey_where_nothing_else_is_configured() {
+    let mut lab = Lab::new(RoutePolicy::Nearest);
+    assert!(!lab.wants());
+    assert_eq!(lab.way(), Way::Nearest);
+    // A person looked at it.
+    let ticket = lab.routing.begin(LINK, lab.now(), lab.clock());
+    lab.end(ticket, Ok(diamond_chain()));
+    assert_eq!(lab.way(), Way::Nearest);
+}
