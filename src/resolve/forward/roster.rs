@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 use zzdot_client::{
-    config::{FirstUse, LegacyPolicy},
+    config::{FirstUse, LegacyPolicy, RoutePolicy},
     place::Surroundings,
     session::Policy,
     store::{Found, Store, StoreError},
@@ -61,6 +61,7 @@ impl Roster {
             },
             // Whoever configured the address means the server that answers there.
             first_use: FirstUse::Auto,
+            route: RoutePolicy::Nearest,
         };
         if let Some(known) = self.servers.get(&address)
             && known.continues_with(address, policy)
