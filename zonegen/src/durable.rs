@@ -88,16 +88,29 @@ pub fn create_exclusive(path: &Path, contents: &[u8], mode: u32) -> io::Result<(
 
 /// Creates `path` and the missing folders above it with mode 0700, durably.
 pub fn create_folders(path: &Path) -> io::Result<()> {
+    make_folders(path, 0o700)
+}
+
+/// The same with mode 0755, whatever the process masks: for other users' programs, which read what stands there.
+pub fn create_public_folders(path: &Path) -> io::Result<()> {
+    make_folders(path, 0o755)
+}
+
+fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
     let above = parent(path);
-    create_folders(above)?;
+    make_folders(above, mode)?;
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_folder(above),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+        Ok(()) if mode == 0o700 => {}
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
     }
+    sync_folder(above)
 }
 
 /// Makes the names in a folder durable.
@@ -170,6 +183,19 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(mode(&path), 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_for_others_can_be_read_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (private, public) = (folder.path().join("a/b"), folder.path().join("c/d"));
+        create_folders(&private).unwrap();
+        create_public_folders(&public).unwrap();
+        assert_eq!(
+            [mode(&private), mode(private.parent().unwrap())],
+            [0o700; 2]
+        );
+        assert_eq!([mode(&public), mode(public.parent().unwrap())], [0o755; 2]);
     }
 
     #[test]

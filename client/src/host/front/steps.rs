@@ -304,7 +304,7 @@ fn write_drop_in(places: &Places, path: &str, text: &str) -> Result<bool, FrontE
     }
     let folder = durable::parent(&path);
     // Whoever reads it has a user of its own.
-    fs::create_dir_all(folder)
+    durable::create_public_folders(folder)
         .and_then(|()| durable::replace(&path, text.as_bytes(), 0o644))
         .map(|()| true)
         .map_err(|source| FrontError::File {
