@@ -8,7 +8,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 
 use super::Place;
 use crate::{
-    config::{Environment, Paths},
+    config::{ConfigError, Environment, Paths},
     error,
 };
 
@@ -40,13 +40,22 @@ fn sockets(place: &Place) -> Result<Vec<PathBuf>, Failure> {
         place.state_dir.as_deref(),
         &Environment::of_process(),
     );
-    let named = place.config.is_some() || place.state_dir.is_some();
     match paths {
-        Ok(paths) if named => Ok(vec![paths.control_socket]),
+        Ok(paths) if names_a_place(place, &paths) => Ok(vec![paths.control_socket]),
         Ok(paths) => Ok(vec![paths.control_socket, Path::new(SERVICE_SOCKET).into()]),
-        Err(error) if named => Err(error::of_config(error)),
-        Err(_) => Ok(vec![Path::new(SERVICE_SOCKET).into()]),
+        Err(ConfigError::NoStateDir) => Ok(vec![Path::new(SERVICE_SOCKET).into()]),
+        Err(error) => Err(error::of_config(error)),
     }
+}
+
+/// Whether the command line or its file say where the daemon's folder or socket is. The service manager names those of
+/// the service, and its configuration file need not.
+fn names_a_place(place: &Place, paths: &Paths) -> bool {
+    let unnamed = Paths::load(None, None, &Environment::of_process());
+    place.state_dir.is_some()
+        || unnamed.map_or(true, |unnamed| {
+            unnamed.control_socket != paths.control_socket
+        })
 }
 
 fn failure(error: ControlError) -> Failure {

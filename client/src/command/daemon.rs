@@ -89,8 +89,18 @@ impl Place {
         let configured = config
             .as_ref()
             .and_then(|config| config.control_socket.as_deref());
-        let mut sockets = vec![control_socket(configured, &self.state_dir()?)];
-        if self.config.is_none() && self.state_dir.is_none() {
+        let folder = config
+            .as_ref()
+            .and_then(|config| config.state_dir.as_deref());
+        // The service manager names the service's folders, and its configuration file need not.
+        let may_be_the_service =
+            configured.is_none() && folder.is_none() && self.state_dir.is_none();
+        let mut sockets = match self.state_dir() {
+            Ok(folder) => vec![control_socket(configured, &folder)],
+            Err(_) if may_be_the_service => Vec::new(),
+            Err(failure) => return Err(failure),
+        };
+        if may_be_the_service {
             sockets.push(PathBuf::from(SERVICE_SOCKET));
         }
         for socket in sockets {
