@@ -17,6 +17,7 @@ use crate::{
     hostile::random,
     products, radio, sandbox,
     story::{self, Failure, STORIES, Scene, Story},
+    units,
 };
 
 /// Labs of network namespaces with real name servers, and the stories told in them.
@@ -58,6 +59,14 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// Plays a case on a machine that the real service manager starts, with the units as they are shipped.
+    Units {
+        /// A case.
+        case: String,
+        /// Keeps captures, configurations and logs in this folder.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
     /// Measures our programs beside their peers, and writes docs/performance.md.
     Bench(bench::Options),
     /// The floor of the bench: a server that knows one answer.
@@ -77,6 +86,9 @@ enum Task {
     /// Runs a program with wireless networks around it. For labs alone.
     #[command(hide = true)]
     Radio(radio::Playing),
+    /// Becomes the first process of such a machine. For `units` alone.
+    #[command(hide = true)]
+    Boot { folder: PathBuf, group: PathBuf },
     /// Sets the scene of a story and opens a shell on its laptop.
     Shell {
         /// A name of `list`.
@@ -111,6 +123,16 @@ pub fn main(arguments: Arguments) -> ExitCode {
             );
             ExitCode::from(3)
         }
+        Task::Boot { folder, group } => {
+            let said = if sandbox::is_inside() {
+                units::boot(&folder, &group)
+                    .map_or_else(|error| error.to_string(), |never| match never {})
+            } else {
+                "there is no lab around this process".into()
+            };
+            complain(&format!("cannot boot: {said}"), None);
+            ExitCode::from(3)
+        }
         Task::Bench(options) => bench(&options),
         Task::NullServer(server) => told(server.run()),
         Task::NullStub(stub) => told(stub.run()),
@@ -124,6 +146,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
             play_attacks(&group, only.as_deref(), keep.as_deref())
         }
         Task::Desktop { case, keep } => play_desktop(&case, keep.as_deref()),
+        Task::Units { case, keep } => play_units(&case, keep.as_deref()),
         Task::Run { story, keep } if story == "all" => run_all(keep.as_deref()),
         Task::Run { story, keep } => with_story(&story, |story| {
             in_box(keep.as_deref(), story.name, |folder| {
@@ -146,6 +169,18 @@ fn play_desktop(name: &str, keep: Option<&Path>) -> ExitCode {
         return ExitCode::from(2);
     };
     in_box(keep, case.name, |folder| desktop::play(case, folder))
+}
+
+fn play_units(name: &str, keep: Option<&Path>) -> ExitCode {
+    let Some(case) = units::find(name) else {
+        let names: Vec<_> = units::CASES.iter().map(|case| case.name).collect();
+        complain(
+            &format!("no case named '{name}'"),
+            Some(&format!("one of: {}", names.join(", "))),
+        );
+        return ExitCode::from(2);
+    };
+    in_box(keep, case.name, |folder| units::play(case, folder))
 }
 
 fn list() -> ExitCode {

@@ -13,6 +13,7 @@
 //! * [`bench`]: what our programs cost beside their peers;
 //! * [`attacker`] and [`attack`]: somebody on the way, what they try, and what comes of it;
 //! * [`desktop`]: a machine with the real programs that manage networks and names;
+//! * [`units`]: a machine that the real service manager starts;
 //! * [`story`]: what is told in those labs, by `zzdot-testnet run` and by the tests alike.
 #![forbid(unsafe_code)]
 
@@ -39,6 +40,7 @@ pub mod sandbox;
 pub mod servers;
 pub mod story;
 mod tracing;
+pub mod units;
 
 pub use host::Host;
 pub use lab::{Lab, LabError, Link};
