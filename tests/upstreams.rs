@@ -219,6 +219,23 @@ async fn a_forwarder_meets_its_upstream_once_and_says_who_it_is() {
         let said = ask_at(&back, "5300", &own_words, rtype);
         assert_eq!(data(ask(&front, &claim, rtype)), data(said), "{claim}");
     }
+    // Through us it tells its own name, and nothing else is asked of it for others.
+    for through in [format!("q.{name}.{own}."), format!("q.{own}.")] {
+        let answer = ask(
+            &front,
+            &format!("resolver-name.arpa.{through}"),
+            RecordType::NS,
+        );
+        let types: Vec<_> = answer.answers.iter().map(Record::record_type).collect();
+        let expected = [RecordType::DNAME, RecordType::CNAME, RecordType::NS];
+        assert_eq!(types, expected, "{answer}");
+        let own_word = ask_at(&back, "5300", "resolver-name.arpa.", RecordType::NS);
+        assert_eq!(answer.answers[2], own_word.answers[0]);
+        let answer = ask(&front, &format!("secret.example.{through}"), RecordType::A);
+        assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+    }
+    assert_eq!(front.counted("passages"), 2);
+    assert_eq!(front.counted("refused-passage"), 2);
     let upstream = front.upstream(0);
     assert_eq!(
         (&upstream["name"], &upstream["transport"]),

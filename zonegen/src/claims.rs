@@ -10,12 +10,18 @@ use crate::dname::dname;
 use crate::keys::key_of_dnskey;
 use crate::name::ResolverName;
 use crate::owners::{Claim, claim_owner, passage_owner, upstream_target, upstreams_owner};
+use crate::publish::MAX_ADDRESSES;
 use crate::upstream::{PublishedUpstream, UpstreamId};
+use crate::wire::octets;
 use crate::zone::{TTL_SECS, is_usable, svcb};
 
 /// Stands at names that would be empty non-terminals otherwise, as `services` does at `_tcp.NAME`:
 /// below such names unbound (1.17) leaves out a part of the proof of denial.
 const BELOW: &str = "upstreams";
+
+/// The most KEY and the most TLSA records of one upstream, and the most octets of their data.
+const MAX_RECORDS: usize = 8;
+const MAX_OCTETS: usize = 4096;
 
 /// What `name` says about `upstreams`; nothing where there are none.
 pub(crate) fn records(name: &ResolverName, upstreams: &[PublishedUpstream]) -> Vec<Record> {
@@ -41,6 +47,7 @@ fn about(name: &ResolverName, upstream: &PublishedUpstream) -> Vec<Record> {
         .iter()
         .copied()
         .filter(is_usable)
+        .take(MAX_ADDRESSES)
         .collect();
     let mut records = vec![
         record(at(Claim::ServerType), text(upstream.kind.as_str())),
@@ -55,17 +62,27 @@ fn about(name: &ResolverName, upstream: &PublishedUpstream) -> Vec<Record> {
     };
     // One that is revoked vouches for nothing any more.
     let ksks = upstream.ksks.iter().filter(|ksk| !ksk.revoke());
-    records.extend(ksks.map(|ksk| {
-        let key = RData::DNSSEC(DNSSECRData::KEY(key_of_dnskey(ksk)));
-        record(at(Claim::Itself), key)
-    }));
+    let keys = ksks.map(|ksk| RData::DNSSEC(DNSSECRData::KEY(key_of_dnskey(ksk))));
+    records.extend(with_room(keys).map(|key| record(at(Claim::Itself), key)));
     if let Some(tls) = &upstream.tls {
         let service = svcb(its_name, tls.port, &addresses);
         records.push(record(at(Claim::Service), RData::SVCB(service)));
         let tlsa = tls.tlsa.iter().cloned().map(RData::TLSA);
-        records.extend(tlsa.map(|tlsa| record(at(Claim::Tlsa(tls.port)), tlsa)));
+        records.extend(with_room(tlsa).map(|tlsa| record(at(Claim::Tlsa(tls.port)), tlsa)));
     }
     records
+}
+
+/// Those that are kept: all of an honest upstream, and not so much of another one that an answer, or a record,
+/// would be too long.
+fn with_room(data: impl Iterator<Item = RData>) -> impl Iterator<Item = RData> {
+    let mut room = MAX_OCTETS;
+    data.filter(move |data| {
+        let left = room.checked_sub(octets(data).len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    })
+    .take(MAX_RECORDS)
 }
 
 /// The names between `origin` and the owners of `records` at which nothing stands.
@@ -83,8 +100,10 @@ fn empty_non_terminals(origin: &Name, records: &[Record]) -> BTreeSet<Name> {
     empty
 }
 
+/// A word in one string; the longest names that prove an upstream take two (RFC 1035 §3.3).
 fn text(word: &str) -> RData {
-    RData::TXT(TXT::new(vec![word.to_owned()]))
+    let strings: Vec<&[u8]> = word.as_bytes().chunks(255).collect();
+    RData::TXT(TXT::from_bytes(strings))
 }
 
 fn record(owner: Name, data: RData) -> Record {

@@ -9,11 +9,10 @@ use thiserror::Error;
 
 use crate::identity::Identity;
 use crate::keys::ZoneKey;
-use crate::owners::PASSAGE;
 use crate::publication::Stamp;
 use crate::sign::{SignError, Signers, Validity, sign_with};
 use crate::signed_zone::SignedZone;
-use crate::upstream::{PublishedUpstream, UpstreamId};
+use crate::upstream::{PublishedUpstream, UpstreamId, is_describable};
 use crate::zone::{Publication, TTL_SECS, anchor_zone_of, is_usable, name_zone};
 
 /// The longest that a signature lasts, from its inception on (protocol.md §2).
@@ -31,9 +30,6 @@ pub const MAX_ADDRESSES: usize = 16;
 
 /// The most upstreams that are published.
 pub const MAX_UPSTREAMS: usize = 16;
-
-/// The most keys and the most TLSA records of one upstream.
-pub const MAX_UPSTREAM_KEYS: usize = 8;
 
 /// What a resolver publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +61,9 @@ pub enum PublishError {
     /// An upstream is to be published twice: one that is reached in several ways is one upstream.
     #[error("the upstream {0} is to be published twice")]
     SameUpstream(UpstreamId),
-    /// An upstream cannot be published as it is described.
-    #[error("the upstream {upstream} cannot be published: {what}")]
-    Upstream {
-        /// Which.
-        upstream: UpstreamId,
-        /// Why.
-        what: &'static str,
-    },
+    /// The name of an upstream is one below which it cannot be described.
+    #[error("the upstream {0} has a name that ends in \"q\"; it can be published by its address")]
+    UpstreamName(UpstreamId),
     /// The zone cannot be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -140,35 +131,12 @@ fn check_upstreams(upstreams: &[PublishedUpstream]) -> Result<(), PublishError> 
     if upstreams.len() > MAX_UPSTREAMS {
         return Err(PublishError::TooManyUpstreams(upstreams.len()));
     }
-    for (place, upstream) in upstreams.iter().enumerate() {
-        let PublishedUpstream { id, tls, .. } = upstream;
+    for (place, PublishedUpstream { id, .. }) in upstreams.iter().enumerate() {
         if upstreams.iter().take(place).any(|before| before.id == *id) {
             return Err(PublishError::SameUpstream(id.clone()));
         }
-        let refuse = |what| {
-            let upstream = id.clone();
-            Err(PublishError::Upstream { upstream, what })
-        };
-        if upstream.addresses.len() > MAX_ADDRESSES {
-            return refuse("it has more than 16 addresses");
-        }
-        if upstream.ksks.len() > MAX_UPSTREAM_KEYS {
-            return refuse("it has more than 8 keys");
-        }
-        if tls.as_ref().is_some_and(|tls| tls.port == 0) {
-            return refuse("the port of its encrypted service is 0");
-        }
-        if tls
-            .as_ref()
-            .is_some_and(|tls| tls.tlsa.len() > MAX_UPSTREAM_KEYS)
-        {
-            return refuse("it has more than 8 TLSA records");
-        }
-        // What is below the DNAME `q.NAME.` cannot be described.
-        if let UpstreamId::Named(name) = id
-            && name.as_name().iter().next_back() == Some(PASSAGE)
-        {
-            return refuse("names below \"q.\" are for questions that are passed on");
+        if matches!(id, UpstreamId::Named(name) if !is_describable(name)) {
+            return Err(PublishError::UpstreamName(id.clone()));
         }
     }
     Ok(())

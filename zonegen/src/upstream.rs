@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::name::ResolverName;
+use crate::owners::PASSAGE;
 use crate::zone::ServerType;
 
 /// The port that the label of an upstream without a name leaves out.
@@ -26,10 +27,11 @@ pub struct PublishedUpstream {
     pub transport: Transport,
     /// How it is known that it is the one at the other end.
     pub proof: Proof,
-    /// Where it is reached. Those that can be nobody's address are left out of the zone.
+    /// Where it is reached. Those that can be nobody's address are left out of the zone, and those for which
+    /// there is no room in answers: what an upstream says of itself never keeps us from publishing.
     pub addresses: Vec<IpAddr>,
     /// The key-signing keys of its zone; none where it has no name. Those with the REVOKE bit are left
-    /// out of the zone.
+    /// out of the zone, and those for which there is no room.
     pub ksks: Vec<DNSKEY>,
     /// The port of its encrypted service, and what it publishes in TLSA about that.
     pub tls: Option<PublishedTls>,
@@ -40,7 +42,8 @@ pub struct PublishedUpstream {
 pub struct PublishedTls {
     /// Its port.
     pub port: u16,
-    /// Its TLSA records; none where it is known in another way than by DANE.
+    /// Its TLSA records; none where it is known in another way than by DANE. Those for which there is no
+    /// room are left out of the zone.
     pub tlsa: Vec<TLSA>,
 }
 
@@ -115,6 +118,22 @@ pub struct WordError {
     pub text: String,
     /// What it should be.
     pub what: &'static str,
+}
+
+impl UpstreamId {
+    /// Which upstream the resolver `name` is, configured at `address`: its name, or the address where there is
+    /// no room below that name.
+    pub fn of(name: &ResolverName, address: SocketAddr) -> Self {
+        match is_describable(name) {
+            true => Self::Named(name.clone()),
+            false => Self::Unnamed(UnnamedLabel::new(address)),
+        }
+    }
+}
+
+/// Whether anything can stand at `<UP>.NAME.`: not below the DNAME `q.NAME.`
+pub(crate) fn is_describable(name: &ResolverName) -> bool {
+    name.as_name().iter().next_back() != Some(PASSAGE)
 }
 
 impl UnnamedLabel {
@@ -366,6 +385,19 @@ mod tests {
             assert_eq!(label.parse(), Ok(made), "{label}");
             assert_eq!(label.to_uppercase().parse(), Ok(made), "{label}");
         }
+    }
+
+    #[test]
+    fn a_name_below_which_nothing_can_stand_gives_way_to_the_address() {
+        let address = "192.0.2.1:53".parse().unwrap();
+        let named = |suffix: &str| {
+            let name = format!("aaaaaaaaaaaaaaaaaaaa.{suffix}").parse().unwrap();
+            UpstreamId::of(&name, address).to_string()
+        };
+        assert_eq!(named("zz"), "aaaaaaaaaaaaaaaaaaaa.zz");
+        assert_eq!(named("q.zz"), "aaaaaaaaaaaaaaaaaaaa.q.zz");
+        assert_eq!(named("q"), "192-0-2-1");
+        assert_eq!(named("example.q"), "192-0-2-1");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn of_standing(address: SocketAddr, standing: &Standing) -> Option<PublishedUpst
                 found: Some(found), ..
             },
             _,
-        ) => Some(named(found)),
+        ) => Some(named(address, found)),
         // Known from before this process, and what it says now cannot be believed; questions go to the key that is known.
         (Standing::Upgraded { fault: Some(_), .. }, _) => {
             Some(unnamed(address, Transport::Dot, PublishedProof::Dane))
@@ -102,7 +102,7 @@ fn unnamed(address: SocketAddr, transport: Transport, proof: PublishedProof) -> 
 }
 
 /// In an order of its own: that of answers changes from one to the next, and the zone is signed anew when it changes.
-fn named(found: &Discovered) -> PublishedUpstream {
+fn named(address: SocketAddr, found: &Discovered) -> PublishedUpstream {
     let mut addresses = found.addresses.clone();
     addresses.sort_unstable();
     let mut ksks = found.name_keys.clone();
@@ -110,7 +110,7 @@ fn named(found: &Discovered) -> PublishedUpstream {
     let mut tlsa = found.tlsa.clone();
     tlsa.sort_unstable();
     PublishedUpstream {
-        id: UpstreamId::Named(found.name.clone()),
+        id: UpstreamId::of(&found.name, address),
         kind: found.server_type.into(),
         transport: Transport::Dot,
         proof: PublishedProof::Dane,

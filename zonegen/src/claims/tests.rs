@@ -226,22 +226,43 @@ fn what_cannot_be_said_is_refused_by_its_name() {
     let many = (0..=MAX_UPSTREAMS).map(|n| unnamed(&format!("192.0.2.{n}:53")));
     let many = many.collect::<Vec<_>>();
     assert_eq!(refused(many), PublishError::TooManyUpstreams(17));
-    let change = |change: fn(&mut PublishedUpstream)| {
-        let mut upstream = named(UP);
-        change(&mut upstream);
-        assert!(matches!(
-            refused(vec![upstream]),
-            PublishError::Upstream { .. }
-        ));
+    let name = "aaaaaaaaaaaaaaaaaaaa.example.q";
+    assert!(matches!(
+        refused(vec![named(name)]),
+        PublishError::UpstreamName(_)
+    ));
+}
+
+/// What an upstream says of itself must not keep us from publishing, nor fill our answers.
+#[test]
+fn an_upstream_that_says_too_much_is_published_in_part() {
+    let identity = identity();
+    let mut upstream = named(UP);
+    let id = upstream.id.clone();
+    upstream.addresses = (0..100).map(|n| [192, 0, 2, n].into()).collect();
+    upstream.ksks = (0..12).map(|_| ksk().dnskey().clone()).collect();
+    upstream.proof = Proof::Pkix("n".repeat(253));
+    let tlsa = &mut upstream.tls.as_mut().unwrap().tlsa;
+    let longest = |n| {
+        let data = vec![n; 4000];
+        TLSA::new(CertUsage::DaneEe, Selector::Spki, Matching::Raw, data)
     };
-    change(|upstream| upstream.addresses = vec!["192.0.2.7".parse().unwrap(); 17]);
-    change(|upstream| upstream.ksks = vec![upstream.ksks[0].clone(); 9]);
-    change(|upstream| upstream.tls.as_mut().unwrap().port = 0);
-    change(|upstream| {
-        let tlsa = &mut upstream.tls.as_mut().unwrap().tlsa;
-        *tlsa = vec![tlsa[0].clone(); 9];
-    });
-    change(|upstream| {
-        upstream.id = UpstreamId::Named("aaaaaaaaaaaaaaaaaaaa.example.q".parse().unwrap());
-    });
+    tlsa.extend((0..8).map(longest));
+    let zone = published(&identity, vec![upstream]).unwrap().name_zone;
+    let count = |claim, rtype| {
+        let owner = claim_owner(identity.name(), &id, claim);
+        zone.rrset(&owner, rtype).unwrap().records.len()
+    };
+    assert_eq!(count(Claim::Itself, RecordType::A), 16);
+    assert_eq!(count(Claim::Itself, RecordType::KEY), 8);
+    assert_eq!(count(Claim::Tlsa(8853), RecordType::TLSA), 2);
+    let proof = claim_owner(identity.name(), &id, Claim::Proof);
+    let proof = zone.rrset(&proof, RecordType::TXT).unwrap();
+    let RData::TXT(txt) = &proof.records[0].data else {
+        panic!("{proof:?}");
+    };
+    assert_eq!(
+        txt.txt_data.concat(),
+        format!("pkix {}", "n".repeat(253)).into_bytes()
+    );
 }
