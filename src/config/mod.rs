@@ -27,7 +27,7 @@ pub mod value;
 
 pub use environment::Environment;
 pub use file::Require;
-pub use upstream::{Upstream, UpstreamKind};
+pub use upstream::{Over, Upstream, UpstreamKind};
 
 use self::file::File;
 

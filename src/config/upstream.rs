@@ -17,8 +17,9 @@ use super::value::Endpoint;
 const MAX_PINS: usize = 4;
 
 /// The forms that an upstream takes, for messages.
-pub(super) const FORMS: &str = "ADDRESS[:PORT], tls://ADDRESS[:PORT]#NAME, or \
-                                tls://ADDRESS[:PORT]?pin=sha256/BASE64";
+pub(super) const FORMS: &str = "ADDRESS[:PORT], tls://ADDRESS[:PORT]#NAME, \
+                                tls://ADDRESS[:PORT]?pin=sha256/BASE64, \
+                                https://ADDRESS[:PORT]/PATH#NAME, or quic://ADDRESS[:PORT]#NAME";
 
 /// One server that questions are forwarded to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -35,14 +36,39 @@ pub struct Upstream {
 pub enum UpstreamKind {
     /// By what it says of itself: it is discovered, and asked over TLS where that can be.
     Discovered,
-    /// By a proof that stands in the configuration: TLS from the first question on.
+    /// By a proof that stands in the configuration: encrypted from the first question on.
     Tls {
+        /// What questions are carried in.
+        over: Over,
         /// The name that its certificate must bear; with pins, the name that it is greeted by.
         name: Option<ServerName<'static>>,
         /// SHA-256 digests of the keys that it may hold (RFC 7858 §4.2). Where there are any, names and authorities do
         /// not matter, unless a file of authorities is configured as well.
         pins: Vec<[u8; 32]>,
     },
+}
+
+/// What carries questions to an upstream that is known by a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Over {
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484), at this path.
+    Https {
+        /// With the slash that it begins with.
+        path: String,
+    },
+    /// DNS over QUIC (RFC 9250).
+    Quic,
+}
+
+impl Over {
+    fn port(&self) -> u16 {
+        match self {
+            Self::Tls | Self::Quic => 853,
+            Self::Https { .. } => 443,
+        }
+    }
 }
 
 impl Upstream {
@@ -62,10 +88,14 @@ impl Upstream {
 
 impl fmt::Display for Upstream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let UpstreamKind::Tls { name, pins } = &self.kind else {
+        let UpstreamKind::Tls { over, name, pins } = &self.kind else {
             return write!(out, "{}", self.address);
         };
-        write!(out, "tls://{}", self.address)?;
+        match over {
+            Over::Tls => write!(out, "tls://{}", self.address)?,
+            Over::Https { path } => write!(out, "https://{}{path}", self.address)?,
+            Over::Quic => write!(out, "quic://{}", self.address)?,
+        }
         for (at, pin) in pins.iter().enumerate() {
             let sign = if at == 0 { '?' } else { '&' };
             write!(out, "{sign}pin=sha256/{}", BASE64.encode(pin))?;
@@ -82,10 +112,7 @@ impl FromStr for Upstream {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = |why: &str| format!("{text:?} {why}; allowed: \"system\", {FORMS}");
-        let Some(rest) = text.strip_prefix("tls://") else {
-            if text.contains("://") {
-                return Err(refuse("has an unknown scheme"));
-            }
+        let Some((scheme, rest)) = text.split_once("://") else {
             let endpoint: Endpoint = text.parse().map_err(|_| refuse("is not an address"))?;
             return Ok(Self::at(usable(endpoint.or_port(53)).map_err(refuse)?));
         };
@@ -101,6 +128,18 @@ impl FromStr for Upstream {
             Some(parameters) => pins_in(parameters).map_err(|why| refuse(&why))?,
             None => Vec::new(),
         };
+        let (endpoint, over) = match scheme {
+            "tls" => (endpoint, Over::Tls),
+            "quic" => (endpoint, Over::Quic),
+            "https" => {
+                let at = endpoint.find('/');
+                let at = at.ok_or_else(|| refuse("lacks a path, as /dns-query is one"))?;
+                let (endpoint, path) = endpoint.split_at(at);
+                let path = path.to_owned();
+                (endpoint, Over::Https { path })
+            }
+            _ => return Err(refuse("has an unknown scheme")),
+        };
         if name.is_none() && pins.is_empty() {
             return Err(refuse(
                 "lacks the name that the certificate must bear, or the pin of its key",
@@ -112,8 +151,9 @@ impl FromStr for Upstream {
             .transpose()
             .map_err(|_| refuse("does not end in a host name"))?;
         Ok(Self {
-            address: usable(endpoint.or_port(853)).map_err(refuse)?,
+            address: usable(endpoint.or_port(over.port())).map_err(refuse)?,
             kind: UpstreamKind::Tls {
+                over,
                 name: name.map(ServerName::DnsName),
                 pins,
             },
@@ -170,11 +210,14 @@ mod tests {
             "tls://9.9.9.9:853#dns.quad9.net".to_owned(),
             format!("tls://192.0.2.1:853?pin={PIN}"),
             format!("tls://[2001:db8::1]:8853?pin={PIN}&pin={PIN}#dns.example"),
+            "https://9.9.9.9:443/dns-query#dns.quad9.net".to_owned(),
+            format!("https://[2001:db8::1]:8443/a/b?pin={PIN}#dns.example"),
+            "quic://9.9.9.9:853#dns.quad9.net".to_owned(),
         ] {
             assert_eq!(text.parse::<Upstream>().unwrap().to_string(), text);
         }
         let short = format!("tls://192.0.2.1?pin={PIN}");
-        let UpstreamKind::Tls { name, pins } = short.parse::<Upstream>().unwrap().kind else {
+        let UpstreamKind::Tls { name, pins, .. } = short.parse::<Upstream>().unwrap().kind else {
             panic!("a pin is a proof");
         };
         assert_eq!((name, pins.len()), (None, 1));
@@ -190,7 +233,14 @@ mod tests {
             ("tls://192.0.2.1?pins=1#a.example", "has \"pins=1\""),
             ("tls://0.0.0.0#a.example", "is the unspecified address"),
             ("tls://192.0.2.1#", "does not end in a host name"),
-            ("https://192.0.2.1/dns-query", "has an unknown scheme"),
+            ("sdns://192.0.2.1#a.example", "has an unknown scheme"),
+            ("https://192.0.2.1#a.example", "lacks a path"),
+            ("https://192.0.2.1/dns-query", "lacks the name"),
+            (
+                "https://dns.example/dns-query#dns.example",
+                "is not an address",
+            ),
+            ("quic://192.0.2.1", "lacks the name"),
         ] {
             let told = text.parse::<Upstream>().unwrap_err();
             assert!(told.contains(why), "{told}");

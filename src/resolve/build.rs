@@ -10,16 +10,16 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use zzdot_client::{
-    dot::{ConnectError, DotLimits, DotPool, Endpoint, PeerProof},
+    dot::{ConnectError, DotLimits, DotPool, Endpoint, PeerProof, client_config_for},
     store::StoreError,
 };
 
 use super::{
     Forward, Local, Recursive, RecursiveError, RecursiveOptions, Roster, Source,
-    forward::{Discovered, Proof, Reach, Server},
+    forward::{Discovered, Proof, Protocol, Reach, Server, Streamed},
     loops::{Forwarding, LoopGuard},
 };
-use crate::config::{Require, Resolve, Upstream, UpstreamKind};
+use crate::config::{Over, Require, Resolve, Upstream, UpstreamKind};
 
 /// Why there is no source of answers.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +90,15 @@ pub fn check(resolve: &Resolve) -> Result<(), BuildError> {
             let ca_file = ca_file.as_deref();
             let roots = roots_for(upstreams, ca_file)?;
             for upstream in upstreams {
-                if let UpstreamKind::Tls { name, pins } = &upstream.kind {
-                    configured(upstream, name.as_ref(), pins, ca_file.is_some(), &roots)?;
+                if let UpstreamKind::Tls { over, name, pins } = &upstream.kind {
+                    configured(
+                        upstream,
+                        over,
+                        name.as_ref(),
+                        pins,
+                        ca_file.is_some(),
+                        &roots,
+                    )?;
                 }
             }
             Ok(())
@@ -128,9 +135,14 @@ fn forward(
     let mut servers = Vec::new();
     for upstream in upstreams {
         let reach = match &upstream.kind {
-            UpstreamKind::Tls { name, pins } => {
-                configured(upstream, name.as_ref(), pins, ca_file.is_some(), &roots)?
-            }
+            UpstreamKind::Tls { over, name, pins } => configured(
+                upstream,
+                over,
+                name.as_ref(),
+                pins,
+                ca_file.is_some(),
+                &roots,
+            )?,
             UpstreamKind::Discovered => {
                 let server = roster.server(upstream.address, require)?;
                 Reach::Discovered(Discovered::new(server, roster.own().cloned(), require))
@@ -174,6 +186,7 @@ fn roots_for(
 /// A server whose proof is configured.
 fn configured(
     upstream: &Upstream,
+    over: &Over,
     name: Option<&ServerName<'static>>,
     pins: &[[u8; 32]],
     has_ca_file: bool,
@@ -198,16 +211,31 @@ fn configured(
         ),
         _ => (PeerProof::Spki(pins.to_vec()), Proof::Pin),
     };
+    let refuse = |detail: String| BuildError::Tls {
+        upstream: upstream.to_string(),
+        detail,
+    };
+    let protocol = match over {
+        Over::Tls => None,
+        Over::Https { path } => Some(Protocol::Https { path: path.clone() }),
+        Over::Quic => Some(Protocol::Quic),
+    };
+    if let Some(protocol) = protocol {
+        let tls = client_config_for(&peer, name.is_some(), protocol.alpn())
+            .map_err(|error| refuse(error.to_string()))?;
+        let greeted = name
+            .cloned()
+            .unwrap_or_else(|| ServerName::IpAddress(upstream.address.ip().into()));
+        let server = Streamed::new(upstream.address, greeted, &protocol, tls).map_err(refuse)?;
+        return Ok(Reach::Streamed { server, proof });
+    }
     let endpoint = Endpoint {
         address: upstream.address,
         server_name: name.cloned(),
         proof: peer,
     };
-    let refuse = |error: ConnectError| BuildError::Tls {
-        upstream: upstream.to_string(),
-        detail: error.to_string(),
-    };
-    let pool = DotPool::new(&endpoint, DotLimits::default()).map_err(refuse)?;
+    let pool = DotPool::new(&endpoint, DotLimits::default())
+        .map_err(|error: ConnectError| refuse(error.to_string()))?;
     Ok(Reach::Tls {
         pool: Box::new(pool),
         proof,

@@ -38,7 +38,7 @@ pub use express::{Lane, Patron, Pursuit, Recalled, Terms, Unanswered};
 pub(crate) use hop::is_hop_by_hop;
 pub use hop::without_hop_options;
 pub use pool::{DotPool, PoolStatus};
-pub use proof::{PeerProof, spki_sha256};
+pub use proof::{PeerProof, client_config_for, spki_sha256};
 
 use crate::wire::WireError;
 

@@ -128,6 +128,20 @@ pub(super) fn client_config(proof: &PeerProof, sni: bool) -> Result<ClientConfig
     configure(provider, verifier, sni)
 }
 
+/// The same, for a protocol other than DNS over TLS (RFC 7301).
+///
+/// # Errors
+/// The proof is nothing that TLS can check.
+pub fn client_config_for(
+    proof: &PeerProof,
+    sni: bool,
+    protocol: &[u8],
+) -> Result<ClientConfig, Error> {
+    let mut config = client_config(proof, sni)?;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(config)
+}
+
 /// A TLS configuration that lets any server prove that it holds the key of its certificate, which
 /// is judged afterwards. Nothing may be sent before that.
 pub(super) fn observer_config(sni: bool) -> Result<ClientConfig, Error> {

@@ -34,9 +34,11 @@ mod published;
 mod reach;
 mod roster;
 pub(super) mod sanitise;
+mod streamed;
 
 pub(crate) use reach::{Discovered, Proof, Reach};
 pub use roster::Roster;
+pub(crate) use streamed::{Protocol, Streamed};
 
 /// What one attempt at one upstream may cost: three datagrams, or two and then TCP, and one spare.
 const PACKETS_AN_ATTEMPT: u32 = 9;

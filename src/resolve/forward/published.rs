@@ -44,18 +44,22 @@ impl Server {
         let unnamed = |transport, proof| Some(unnamed(self.address, transport, proof));
         match &self.reach {
             Reach::Plain => unnamed(Transport::Plain, PublishedProof::None),
-            Reach::Tls { proof, .. } => {
-                let proof = match proof {
-                    Proof::Pkix(name) => PublishedProof::Pkix(name.clone()),
-                    Proof::Pin => PublishedProof::Pin,
-                };
-                unnamed(Transport::Dot, proof)
-            }
+            Reach::Tls { proof, .. } => unnamed(Transport::Dot, proof.published()),
+            Reach::Streamed { server, proof } => unnamed(server.transport(), proof.published()),
             Reach::Discovered(discovered) if discovered.is_us() => None,
             Reach::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => {
                 unnamed(Transport::Plain, PublishedProof::None)
             }
             Reach::Discovered(discovered) => of_standing(self.address, &discovered.standing()),
+        }
+    }
+}
+
+impl Proof {
+    fn published(&self) -> PublishedProof {
+        match self {
+            Self::Pkix(name) => PublishedProof::Pkix(name.clone()),
+            Self::Pin => PublishedProof::Pin,
         }
     }
 }

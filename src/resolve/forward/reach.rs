@@ -13,7 +13,7 @@ use zzdot_client::{
 };
 use zzdot_zonegen::name::ResolverName;
 
-use super::super::ResolveError;
+use super::{super::ResolveError, streamed::Streamed};
 use crate::config::Require;
 
 /// What a question over TLS counts for: the pool sends it at most on two connections, and a
@@ -27,6 +27,12 @@ pub(crate) enum Reach {
     /// DNS over TLS, whose certificate is checked by what stands in the configuration.
     Tls {
         pool: Box<DotPool>,
+        /// How the server is known, for those who are told.
+        proof: Proof,
+    },
+    /// DNS over HTTPS or QUIC, with the same checks.
+    Streamed {
+        server: Streamed,
         /// How the server is known, for those who are told.
         proof: Proof,
     },
@@ -88,6 +94,10 @@ impl Reach {
                     spent: TLS_PACKETS.min(given),
                 }
             }
+            Self::Streamed { server, .. } => Reached {
+                message: server.ask(query, deadline).await,
+                spent: TLS_PACKETS.min(given),
+            },
             Self::Discovered(discovered) => discovered.ask(address, query, given, deadline).await,
         }
     }
@@ -95,7 +105,7 @@ impl Reach {
     pub(super) fn tier(&self) -> Tier {
         match self {
             Self::Plain => Tier::Cleartext,
-            Self::Tls { .. } => Tier::Authenticated,
+            Self::Tls { .. } | Self::Streamed { .. } => Tier::Authenticated,
             Self::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => Tier::Cleartext,
             Self::Discovered(discovered) => match discovered.standing.borrow().rung() {
                 Some(Rung::Cleartext) => Tier::Cleartext,
@@ -110,6 +120,7 @@ impl Reach {
         match self {
             Self::Plain => Some("plain"),
             Self::Tls { .. } => Some("dot"),
+            Self::Streamed { server, .. } => Some(server.transport().as_str()),
             Self::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => Some("plain"),
             Self::Discovered(discovered) => match discovered.standing.borrow().rung()? {
                 Rung::Cleartext => Some("plain"),

@@ -1,0 +1,142 @@
+//! DNS over HTTPS (RFC 8484), over HTTP/2 and by POST alone: what is asked stands in no URL.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{
+    Method, Request, StatusCode, Version,
+    header::{ACCEPT, CONTENT_TYPE},
+    uri::{Authority, PathAndQuery, Scheme, Uri},
+};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::Fault;
+
+/// The media type of DNS messages (RFC 8484 §6).
+const MEDIA_TYPE: &str = "application/dns-message";
+
+/// No DNS message is longer, and no longer body is read.
+const MAX_ANSWER_OCTETS: usize = 65_535;
+
+/// The port that a URL need not name.
+const DEFAULT_PORT: u16 = 443;
+
+pub(super) struct Dialer {
+    address: SocketAddr,
+    name: ServerName<'static>,
+    uri: Uri,
+    connector: TlsConnector,
+}
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    requests: SendRequest<Bytes>,
+    uri: Uri,
+}
+
+impl Dialer {
+    pub(super) fn new(
+        address: SocketAddr,
+        name: ServerName<'static>,
+        path: &str,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, String> {
+        let host = match &name {
+            ServerName::IpAddress(_) if address.is_ipv6() => format!("[{}]", address.ip()),
+            name => name.to_str().into_owned(),
+        };
+        let authority = match address.port() {
+            DEFAULT_PORT => host,
+            port => format!("{host}:{port}"),
+        };
+        let authority = Authority::try_from(authority).map_err(|error| error.to_string())?;
+        let path = PathAndQuery::try_from(path).map_err(|error| error.to_string())?;
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTPS)
+            .authority(authority)
+            .path_and_query(path)
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            address,
+            name,
+            uri,
+            connector: TlsConnector::from(tls),
+        })
+    }
+
+    pub(super) async fn dial(&self) -> Result<Connection, Fault> {
+        let stream = TcpStream::connect(self.address).await.map_err(lost)?;
+        // A question is one small packet.
+        stream.set_nodelay(true).map_err(lost)?;
+        let stream = self
+            .connector
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(lost)?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
+            return Err(Fault::Lost("the server does not speak HTTP/2".to_owned()));
+        }
+        let (requests, driver) = h2::client::Builder::new()
+            .enable_push(false)
+            .max_header_list_size(16 * 1024)
+            .handshake(stream)
+            .await
+            .map_err(lost)?;
+        // It ends with the connection, or when nobody can ask any more.
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%error, "HTTP/2 connection ended");
+            }
+        });
+        Ok(Connection {
+            requests,
+            uri: self.uri.clone(),
+        })
+    }
+}
+
+impl Connection {
+    pub(super) async fn ask(&self, message: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .version(Version::HTTP_2)
+            .uri(self.uri.clone())
+            .header(ACCEPT, MEDIA_TYPE)
+            .header(CONTENT_TYPE, MEDIA_TYPE)
+            .body(())
+            .map_err(lost)?;
+        let mut requests = self.requests.clone().ready().await.map_err(lost)?;
+        let (response, mut body) = requests.send_request(request, false).map_err(lost)?;
+        body.send_data(Bytes::from(message), true).map_err(lost)?;
+        let response = response.await.map_err(lost)?;
+        // RFC 8484 §4.2.1: anything else has no answer in it. Nobody is followed elsewhere.
+        if response.status() != StatusCode::OK {
+            return Err(Fault::Broken("its HTTP status is not 200"));
+        }
+        let media_type = response.headers().get(CONTENT_TYPE);
+        if media_type.is_none_or(|found| found.as_bytes() != MEDIA_TYPE.as_bytes()) {
+            return Err(Fault::Broken("what it sent is not application/dns-message"));
+        }
+        let mut body = response.into_body();
+        let mut answer = Vec::new();
+        while let Some(part) = body.data().await {
+            let part = part.map_err(lost)?;
+            if answer.len() + part.len() > MAX_ANSWER_OCTETS {
+                return Err(Fault::Broken("its message is too long"));
+            }
+            answer.extend_from_slice(&part);
+            body.flow_control()
+                .release_capacity(part.len())
+                .map_err(lost)?;
+        }
+        Ok(answer)
+    }
+}
+
+fn lost(error: impl std::fmt::Display) -> Fault {
+    Fault::Lost(error.to_string())
+}
