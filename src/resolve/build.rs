@@ -227,6 +227,7 @@ fn configured(
             .cloned()
             .unwrap_or_else(|| ServerName::IpAddress(upstream.address.ip().into()));
         let server = Streamed::new(upstream.address, greeted, &protocol, tls).map_err(refuse)?;
+        let server = Box::new(server);
         return Ok(Reach::Streamed { server, proof });
     }
     let endpoint = Endpoint {

@@ -32,7 +32,7 @@ pub(crate) enum Reach {
     },
     /// DNS over HTTPS or QUIC, with the same checks.
     Streamed {
-        server: Streamed,
+        server: Box<Streamed>,
         /// How the server is known, for those who are told.
         proof: Proof,
     },
