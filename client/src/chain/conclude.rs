@@ -11,7 +11,7 @@ use super::reading::{Own, is_signed_by};
 use super::site::{Edge, Phase, Site};
 use super::survey::Survey;
 use super::why::Why;
-use super::{MAX_TTL, MIN_TTL};
+use super::{MAX_TTL, MAX_TTL_INCOMPLETE, MIN_TTL};
 
 impl Survey {
     /// The chain: all that hops lead to from here, each node once, by its distance.
@@ -73,12 +73,18 @@ impl Survey {
             }
         }
         let complete = nodes.iter().all(|node| !node.is_unread());
+        // What could not be read now may well be readable soon.
+        let most = if complete {
+            MAX_TTL
+        } else {
+            MAX_TTL_INCOMPLETE
+        };
         let ends = (1..nodes.len()).map(NodeId);
         let ends = ends.filter(|id| hops.iter().all(|hop| hop.from != *id));
         Chain {
             ends: ends.collect(),
             complete,
-            ttl: self.ttl.clamp(MIN_TTL, MAX_TTL),
+            ttl: self.ttl.clamp(MIN_TTL, most),
             nearest,
             nodes,
             hops,

@@ -280,6 +280,10 @@ impl Survey {
         let name = found.name.clone();
         found.confirming = None;
         found.edges.clear();
+        if site != 0 {
+            // Perhaps it names another key by now.
+            found.direct.met = None;
+        }
         if found.rereads >= MAX_REREADS {
             let why = Why::Changing;
             found.phase = Phase::Unread(why.clone());

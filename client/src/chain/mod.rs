@@ -63,5 +63,8 @@ pub const MIN_TTL: u32 = 15;
 /// The longest time, in seconds, after which a chain is looked at again.
 pub const MAX_TTL: u32 = 3600;
 
+/// The same for a chain that is not known to its ends.
+pub const MAX_TTL_INCOMPLETE: u32 = 60;
+
 #[cfg(test)]
 mod tests;

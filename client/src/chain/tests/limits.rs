@@ -60,6 +60,31 @@ fn more_resolvers_than_are_looked_at_are_told() {
     assert_eq!(cut.count(), 2, "of one there is a part, of one nothing");
 }
 
+/// Each answer is of sixty thousand octets, and genuine as far as anybody asked for it.
+#[test]
+fn fat_answers_cost_bounded_memory() {
+    let mut world = World::of(10);
+    for far in 1..10 {
+        world.hop(0, far);
+    }
+    let slim = world.survey();
+    assert!(slim.chain.complete);
+    world.fat = 220;
+    let trip = world.survey();
+    let limit = Limit::Octets;
+    assert_eq!(trip.hops.len(), 10, "{:?}", trip.hops);
+    let cut = trip
+        .chain
+        .hops
+        .iter()
+        .filter(|hop| hop.why == Why::Limit { limit });
+    assert!(cut.count() > 0, "{:?}", trip.hops);
+    // A record that is held takes more room than in a message.
+    let most = 8 * MAX_OCTETS as i64;
+    assert!(trip.most_octets < most, "{} octets", trip.most_octets);
+    assert!(trip.most_octets > slim.most_octets);
+}
+
 #[test]
 fn a_line_longer_than_ways_may_be_ends_at_its_eighth_hop() {
     let mut world = World::of(12);
@@ -162,6 +187,7 @@ fn silence_costs_no_more_than_the_time_given() {
     };
     assert!(!chain.complete);
     assert_eq!(chain.hops.len(), 1);
+    assert_eq!(chain.ttl, 60, "looked at again soon");
     assert_eq!((survey.next_timeout(), survey.next_action()), (None, None));
     // What comes afterwards changes nothing.
     for action in asks {

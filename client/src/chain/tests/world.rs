@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::TLSA;
 use hickory_proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::rdata::{TLSA, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ring::rand::SystemRandom;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::identity::Identity;
@@ -30,6 +30,8 @@ pub(super) struct World {
     /// Who answers where, as seen from the client.
     pub(super) reach: BTreeMap<SocketAddr, usize>,
     pub(super) clock: UnixTime,
+    /// So many records come with each answer that nobody asked for.
+    pub(super) fat: u16,
     /// Whoever is asked names so many others that nobody has named before.
     pub(super) brood: usize,
 }
@@ -64,6 +66,8 @@ pub(super) struct Trip {
     pub(super) asked: Vec<(Via, Name, RecordType)>,
     pub(super) connected: Vec<SocketAddr>,
     pub(super) most_in_flight: usize,
+    /// The most octets of memory that the survey had at a time.
+    pub(super) most_octets: i64,
     /// Each hop as "FROM>TO LABEL REASON", the client as "-", resolvers by number.
     pub(super) hops: Vec<String>,
 }
@@ -75,6 +79,7 @@ impl World {
             resolvers: Vec::new(),
             reach: BTreeMap::new(),
             clock: CLOCK,
+            fat: 0,
             brood: 0,
         };
         for number in 0..count {
@@ -277,6 +282,7 @@ impl World {
         });
         let (mut steps, mut asked, mut connected) = (Vec::new(), Vec::new(), Vec::new());
         let (mut flights, mut most_in_flight, mut done) = (0, 0, None);
+        let (mut octets, mut most_octets) = (0, 0);
         let mut peers = BTreeMap::new();
         for round in 0..200 {
             let (mut asks, mut connects) = (Vec::new(), Vec::new());
@@ -333,8 +339,18 @@ impl World {
                 match self.answer(number, &ask.name, ask.qtype) {
                     Some(mut message) => {
                         message.queries = query.queries;
+                        for number in 0..self.fat {
+                            let owner = Name::from_ascii(format!("{number}.fat.example.")).unwrap();
+                            let text = TXT::new(vec!["f".repeat(250)]);
+                            let record = Record::from_rdata(owner, 60, RData::TXT(text));
+                            message.answers.push(record);
+                        }
                         let message = message.to_vec().unwrap();
-                        survey.on_message(self.clock, ask.id, &message);
+                        let counted = allocation_counter::measure(|| {
+                            survey.on_message(self.clock, ask.id, &message);
+                        });
+                        most_octets = most_octets.max(octets + counted.bytes_max as i64);
+                        octets += counted.bytes_current;
                     }
                     None => survey.on_no_answer(self.clock, ask.id),
                 }
@@ -354,6 +370,7 @@ impl World {
             asked,
             connected,
             most_in_flight,
+            most_octets,
             hops,
         }
     }
