@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The most reasons of failures that are shown.
 const REASONS_SHOWN: usize = 5;
 /// The most networks.
-const NETWORKS_SHOWN: usize = 4;
+const NETWORKS_SHOWN: usize = 3;
 /// What a person can say about a network that is suspect.
 const OTHER_OR_SAME: &str = "another network: `zzdot-client networks separate`; a new router: `zzdot-client networks accept`";
 
@@ -44,6 +44,9 @@ fn text(status: &Value) -> String {
     line("server", &field(status, "server"));
     line("state", &state(status));
     line("privacy", &privacy(status));
+    if let Some(route) = route(status) {
+        line("route", &route);
+    }
     if status["state"] == "strict" && status["resolver"]["trust"] == "provisional" {
         let what = "nobody said yet that this is the right resolver: zzdot-client verify";
         line("to do", what);
@@ -75,6 +78,26 @@ fn privacy(status: &Value) -> String {
         Some("cleartext") => style::red("everybody on the way can read and change what you ask"),
         _ => "nothing is sent".to_owned(),
     }
+}
+
+/// Whom questions are asked of where the resolver is a forwarder; none where that is no choice.
+fn route(status: &Value) -> Option<String> {
+    let route = &status["route"];
+    let chain = &route["chain"];
+    Some(match (route["policy"].as_str()?, route["asks"].as_str()) {
+        ("end", Some("end")) => format!(
+            "{}: {}",
+            style::green("straight to the end of the chain"),
+            field(&route["end"], "name")
+        ),
+        ("end", _) if chain.is_null() => "the nearest; nobody looked behind it yet".to_owned(),
+        ("end", _) => {
+            "the nearest: the end of the chain cannot be asked (zzdot-client trace)".to_owned()
+        }
+        ("encrypted-to-end", Some(_)) => style::green("encrypted to the end of the chain"),
+        ("encrypted-to-end", None) => "only while the chain is encrypted to its end".to_owned(),
+        _ => return None,
+    })
 }
 
 fn place(status: &Value, line: &mut impl FnMut(&str, &str)) {
@@ -291,6 +314,7 @@ mod tests {
             "refusal": {"name": "certificate-mismatch", "cause": "another key", "cure": "wait"},
             "explanation": {"expected": "8g2l0qv7c4m1t5b9r3se.zz, not yet verified", "since": 1_800_000_000, "innocent-cause": "it was replaced", "options": ["wait", "compare", "leave"]},
             "unremembered": "no space left", "tls": {"last-failure": "reset"},
+            "route": {"policy": "encrypted-to-end", "asks": null, "chain": null},
             "networks": (0..9).map(network).collect::<Vec<_>>(),
             "portal": {"open": true, "address": "https://login.example/", "closes-in-secs": 300},
             "queries": {"encrypted": 1, "cleartext": 2, "failed": 3, "failed-by-reason": reasons},
@@ -320,6 +344,26 @@ mod tests {
         assert!(on(json!("cleartext")).contains("everybody on the way can read"));
         assert!(on(Value::Null).contains("nothing is sent"));
         assert!(privacy(&worst()).contains("nothing is sent"));
+    }
+
+    #[test]
+    fn whom_questions_go_to_is_told_where_there_is_a_choice() {
+        let told = |policy: &str, asks: Value, chain: Value| {
+            let end = json!({"name": "aaaaaaaaaaaaaaaaaaaa.zz"});
+            route(&json!({"route": {"policy": policy, "asks": asks, "chain": chain, "end": end}}))
+        };
+        let looked = || json!({"holds-secs": 3});
+        assert_eq!(told("nearest", json!("nearest"), Value::Null), None);
+        let end = told("end", json!("end"), looked()).unwrap();
+        assert!(end.ends_with("aaaaaaaaaaaaaaaaaaaa.zz"), "{end}");
+        let nearest = told("end", json!("nearest"), looked()).unwrap();
+        assert!(nearest.contains("cannot be asked"), "{nearest}");
+        let unseen = told("end", json!("nearest"), Value::Null).unwrap();
+        assert!(unseen.contains("nobody looked"), "{unseen}");
+        let all = told("encrypted-to-end", json!("nearest"), looked()).unwrap();
+        assert!(all.contains("encrypted to the end"), "{all}");
+        let waits = told("encrypted-to-end", Value::Null, Value::Null).unwrap();
+        assert!(waits.starts_with("only while"), "{waits}");
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn state(page: &mut Exposition, status: &Value) {
         Value::Null => &status["legacy"]["ladder"]["tls"],
         tls => tls,
     };
+    route(page, status);
     page.family(
         "zzdot_client_tls_connected",
         Kind::Gauge,
@@ -83,6 +84,32 @@ fn state(page: &mut Exposition, status: &Value) {
         "Questions on that connection that wait for an answer.",
     )
     .value(number(&tls["in-flight"]));
+}
+
+fn route(page: &mut Exposition, status: &Value) {
+    let mut asks = page.family(
+        "zzdot_client_asks",
+        Kind::Gauge,
+        "1 for whom an upgraded resolver's questions go to now: itself, or the end of the chain behind it.",
+    );
+    for whom in ["nearest", "end"] {
+        asks.sample(&[("whom", whom)], (status["route"]["asks"] == whom).into());
+    }
+    page.family(
+        "zzdot_client_chain_encrypted_to_end",
+        Kind::Gauge,
+        "1 while the last look at the chain holds and showed each hop to be encrypted.",
+    )
+    .value({
+        let chain = &status["route"]["chain"];
+        (chain["encrypted-to-end"] == true && number(&chain["holds-secs"]) > 0).into()
+    });
+    page.family(
+        "zzdot_client_answered_by_end_total",
+        Kind::Counter,
+        "Questions answered by the end of a chain; they are among those of the rung identity.",
+    )
+    .value(number(&status["queries"]["end"]));
 }
 
 fn listener(page: &mut Exposition, listener: &Value) {

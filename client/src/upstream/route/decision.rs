@@ -18,7 +18,7 @@ use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::upstream::ServerKind;
 
-use crate::chain::{Behind, Chain, Label, MAX_TTL, MIN_TTL, Reached, Who};
+use crate::chain::{Behind, Chain, Label, MAX_TTL, MIN_TTL, Reached, SURVEY_TIMEOUT, Who};
 use crate::config::RoutePolicy;
 use crate::discover::{Refusal, Tlsa};
 use crate::session::Failure;
@@ -26,6 +26,8 @@ use crate::session::Failure;
 /// After a survey of which nothing good came, the next one follows so soon, and later each time.
 const RETRY: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// A survey that did not end by then never will: its task is gone.
+const LOST: Duration = SURVEY_TIMEOUT.saturating_mul(3);
 /// How soon a survey may follow another, whatever for.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -229,7 +231,8 @@ impl Routing {
     /// Whether one may begin at all.
     pub(in crate::upstream) fn may_begin(&self, now: Instant) -> bool {
         let paused = |begun: Instant| now.saturating_duration_since(begun) >= PAUSE;
-        self.under_way.is_none() && self.last_begun.is_none_or(paused)
+        let lost = |ticket: Ticket| now.saturating_duration_since(ticket.begun) >= LOST;
+        self.under_way.is_none_or(lost) && self.last_begun.is_none_or(paused)
     }
 
     pub(in crate::upstream) fn begin(

@@ -89,6 +89,17 @@ fn nothing_is_asked_before_a_survey_showed_that_all_is_encrypted() {
 }
 
 #[test]
+fn a_survey_that_never_ends_keeps_nobody_from_looking_for_good() {
+    let mut lab = strict();
+    lab.begin();
+    lab.at = 59;
+    assert!(!lab.wants());
+    lab.at = 60;
+    lab.survey(Ok(line_chain()));
+    assert_eq!(lab.way(), Way::Nearest);
+}
+
+#[test]
 fn what_a_survey_found_holds_for_its_time_to_live_since_it_began_and_no_longer() {
     let mut lab = strict();
     let ticket = lab.begin();
