@@ -19,8 +19,11 @@ pub(super) async fn trace(household: &impl Household) -> Result<Value, Rejection
         Err(untraceable) => Err(Rejection {
             hint: Some("`zzdot-client status` and `zzdot-client doctor` tell more".to_owned()),
             reason: match &untraceable {
-                Untraceable::Down(Failure::Refused(refusal)) => Some(refusal.name().to_owned()),
-                _ => None,
+                Untraceable::Down(failure) => match &**failure {
+                    Failure::Refused(refusal) => Some(refusal.name().to_owned()),
+                    Failure::NoAnswer(_) => None,
+                },
+                Untraceable::Unknown | Untraceable::Failed(_) => None,
             },
             ..Rejection::new(untraceable.to_string())
         }),

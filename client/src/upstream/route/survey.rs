@@ -32,7 +32,7 @@ const SILENT_TTL: u32 = 60;
 pub enum Untraceable {
     /// Nobody is asked now.
     #[error("nothing is asked now: {}", .0.ede().1)]
-    Down(Failure),
+    Down(Box<Failure>),
     /// It is not known yet who the server is, or what it offers.
     #[error("it is not known yet who the server is")]
     Unknown,
@@ -222,7 +222,7 @@ impl Upstream {
         match route {
             Route::Encrypted => {}
             Route::Fail(failure) | Route::FailAndWalk(failure) => {
-                return Err(Untraceable::Down(failure));
+                return Err(Untraceable::Down(Box::new(failure)));
             }
             Route::Legacy | Route::AfterWalk => return Err(Untraceable::Unknown),
         }
