@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsString,
     fmt::Write,
-    io,
+    fs, io,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output, Stdio},
@@ -28,6 +28,9 @@ const BIN_DIR: &str = "ZZDOT_BIN_DIR";
 /// The programs under test, and their packages.
 const PRODUCTS: [&str; 3] = ["zzdot", "zzdot-client", "zzdot-zonegen"];
 const BUILD: &str = "cargo build -p zzdot -p zzdot-client -p zzdot-zonegen --bins";
+
+/// The client's configuration, in the folder of its host.
+const CLIENT_CONFIG: &str = "zzdot-client.toml";
 
 /// There is nothing to test.
 #[derive(Debug, Error)]
@@ -170,6 +173,40 @@ impl Client<'_> {
         self.start_by(self.daemon()?)
     }
 
+    /// The same, with more lines in its configuration.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_saying(&self, lines: &str) -> Result<Process, ProductsError> {
+        let path = self.write_config()?;
+        let config = fs::read_to_string(&path)? + lines;
+        fs::write(&path, config)?;
+        let mut command = self
+            .host
+            .command(&find("zzdot-client")?.to_string_lossy())?;
+        command.args(["run", "--config"]).arg(path);
+        self.start_by(command)
+    }
+
+    /// Runs another of its commands, with the configuration that the running one was started with.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn ask_running(
+        host: &Host,
+        task: &str,
+        arguments: &[&str],
+    ) -> Result<Output, ProductsError> {
+        let mut command = host.command(&find("zzdot-client")?.to_string_lossy())?;
+        command
+            .arg(task)
+            .args(arguments)
+            .arg("--config")
+            .arg(host.folder().join(CLIENT_CONFIG))
+            .stdin(Stdio::null());
+        Ok(command.output()?)
+    }
+
     /// The same on a system whose only certification authority is this one, in PEM.
     ///
     /// # Errors
@@ -233,7 +270,7 @@ impl Client<'_> {
             self.legacy,
             self.host.folder().join("zzdot-client-state")
         );
-        Ok(self.host.write("zzdot-client.toml", &config)?)
+        Ok(self.host.write(CLIENT_CONFIG, &config)?)
     }
 }
 

@@ -16,3 +16,18 @@ fn the_upgrade_survives_delay_and_loss() {
 fn forwarders_of_today_do_what_is_written_about_them() {
     common::play("boxes");
 }
+
+#[test]
+fn each_trace_is_what_the_lab_knows_hop_by_hop() {
+    common::play("chains");
+}
+
+#[test]
+fn resolvers_of_one_address_on_both_sides_of_a_nat_are_told_apart() {
+    common::play("chains-nat");
+}
+
+#[test]
+fn questions_go_to_the_end_of_the_chain_or_nowhere_where_a_hop_is_in_cleartext() {
+    common::play("routes");
+}

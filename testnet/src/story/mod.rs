@@ -2,6 +2,7 @@
 
 mod behind_router;
 mod boxes;
+mod chains;
 mod checks;
 mod clock;
 mod ladder;
@@ -99,6 +100,9 @@ pub const STORIES: &[Story] = &[
     upgrade::EXPORTED_UNBOUND,
     behind_router::BEHIND_LEGACY_ROUTER,
     boxes::BOXES,
+    chains::CHAINS,
+    chains::OVERLAP,
+    chains::ROUTES,
     policy::LEGACY_CLIENT_POLICY,
     ladder::LADDER,
     strict::STRICT,

@@ -1,0 +1,12 @@
+//! Chains of forwarders: the lab knows who asks whom and how, and `zzdot-client trace` has to say just that.
+
+mod flat;
+mod ground;
+mod lies;
+mod nat;
+mod route;
+mod truth;
+
+pub(super) use flat::CHAINS;
+pub(super) use nat::OVERLAP;
+pub(super) use route::ROUTES;
