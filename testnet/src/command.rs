@@ -161,14 +161,14 @@ pub fn main(arguments: Arguments) -> ExitCode {
 
 fn play_desktop(name: &str, keep: Option<&Path>) -> ExitCode {
     let Some(case) = desktop::find(name) else {
-        let names: Vec<_> = desktop::CASES.iter().map(|case| case.name).collect();
+        let names: Vec<_> = desktop::all().map(|case| case.name).collect();
         complain(
             &format!("no case named '{name}'"),
             Some(&format!("one of: {}", names.join(", "))),
         );
         return ExitCode::from(2);
     };
-    in_box(keep, case.name, |folder| desktop::play(case, folder))
+    in_box(keep, case.name, |folder| desktop::play(&case, folder))
 }
 
 fn play_units(name: &str, keep: Option<&Path>) -> ExitCode {

@@ -107,9 +107,17 @@ pub struct NotUnpacked(PathBuf);
 /// # Errors
 /// It is not there.
 pub fn unpacked() -> Result<PathBuf, NotUnpacked> {
+    unpacked_apart("root")
+}
+
+/// The root of one package that excludes others of them.
+///
+/// # Errors
+/// It is not there.
+pub fn unpacked_apart(package: &str) -> Result<PathBuf, NotUnpacked> {
     let folder = env::var_os(UNPACKED_DIR).map_or_else(|| PathBuf::from(UNPACKED), PathBuf::from);
     folder
-        .join("root")
+        .join(package)
         .canonicalize()
         .map_err(|_| NotUnpacked(folder))
 }

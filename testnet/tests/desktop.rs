@@ -25,6 +25,26 @@ fn resolved_asks_us_without_a_circle_until_we_crash() {
 }
 
 #[test]
+fn no_name_goes_past_us_through_resolved_while_networkd_follows_its_networks() {
+    play("past-networkd");
+}
+
+#[test]
+fn no_name_goes_past_us_through_resolved_while_network_manager_follows_its_networks() {
+    play("past-network-manager");
+}
+
+#[test]
+fn debians_resolvconf_names_us_alone_until_we_crash() {
+    play("resolvconf");
+}
+
+#[test]
+fn openresolv_names_us_alone_even_where_a_tunnel_is_exclusive() {
+    play("openresolv");
+}
+
+#[test]
 fn networkd_is_understood_by_its_files_and_followed() {
     play("networkd");
 }

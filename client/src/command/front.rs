@@ -10,7 +10,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 
 use super::{cannot_run, print, print_json};
 use crate::config::Config;
-use crate::host::front::{Applied, FrontError, put, restore};
+use crate::host::front::{Applied, FrontError, follow as keep_following, put, restore};
 use crate::host::{Decision, LinkResolvers, Places, Watcher, look};
 
 #[derive(Debug, Args)]
@@ -23,6 +23,8 @@ pub(super) struct Arguments {
 enum Task {
     /// Makes this machine ask the client, as `front` of the configuration says; for root
     Put(Where),
+    /// Stays in front while networks come and go, until it is ended; for root
+    Follow(Where),
     /// Puts back what was there before; for root
     Restore,
     /// Tells which resolvers this machine was given on which link; changes nothing
@@ -69,6 +71,11 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 &applied,
                 done.as_deref().unwrap_or("not in front: front = \"none\""),
             )?;
+        }
+        Task::Follow(place) => {
+            let config = place.config()?;
+            as_root()?;
+            keep_following(&places, &config.listen).await;
         }
         Task::Restore => {
             as_root()?;
@@ -129,6 +136,9 @@ fn failed(error: FrontError) -> Failure {
             "see what stands there, put /etc/resolv.conf right, and remove the journal"
         }
         FrontError::NoUsablePort(_) => "add \"127.0.0.1:53\" to `listen`",
+        FrontError::Link { .. } => {
+            "try again when D-Bus is there, or restart systemd-networkd and systemd-resolved"
+        }
         FrontError::File { .. } | FrontError::Resolvconf(_) => {
             "mend that and try again; the journal knows how far it came"
         }

@@ -5,9 +5,11 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::leases::{LEASE_FILE_BYTES_MAX, dhclient, networkd_lease, networkd_link};
+use super::leases::{
+    LEASE_FILE_BYTES_MAX, dhclient, networkd_lease, networkd_lease_domains, networkd_link,
+};
 use super::resolv_conf::servers_in;
-use super::{FileKind, FileSays, LinkSays, SERVERS_PER_LINK_MAX, Saying, Source, front};
+use super::{FileKind, FileSays, LinkSays, SERVERS_PER_LINK_MAX, Saying, Source, front, records};
 
 /// The most lease files that are looked at.
 const FILES_MAX: usize = 64;
@@ -39,7 +41,15 @@ impl Places {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Folders in which a change is worth a look.
+    /// Folders in which any change is worth a look.
+    pub(super) fn folders_of_records(&self) -> Vec<PathBuf> {
+        records::FOLDERS
+            .iter()
+            .map(|folder| self.at(folder))
+            .collect()
+    }
+
+    /// Folders in which a change of some files is worth a look.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let folders = [
             "/etc",
@@ -69,7 +79,10 @@ pub(super) fn sayings(places: &Places) -> Vec<Saying> {
         };
         let mut says = networkd_link(index, &text);
         let lease = places.at("/run/systemd/netif/leases").join(&name);
-        says.dhcp = read(&lease, LEASE_FILE_BYTES_MAX).and_then(|text| networkd_lease(&text));
+        if let Some(text) = read(&lease, LEASE_FILE_BYTES_MAX) {
+            says.dhcp = networkd_lease(&text);
+            says.lease_domains = networkd_lease_domains(&text);
+        }
         // networkd has a file for every link, its own or not.
         if says.servers.is_empty() && says.dhcp.is_none() && says.captive_portal.is_none() {
             continue;
@@ -91,6 +104,10 @@ pub(super) fn sayings(places: &Places) -> Vec<Saying> {
             }
         }
     }
+    all.extend(records::records(places).into_iter().map(|record| Saying {
+        source: Source::Resolvconf,
+        says: record.says(),
+    }));
     all
 }
 
@@ -111,6 +128,16 @@ pub(super) fn resolv_confs(places: &Places) -> Vec<FileSays> {
     for (kind, path) in uplinks {
         said.extend(servers(&places.at(path)).map(|servers| FileSays { kind, servers }));
     }
+    let servers: Vec<SocketAddr> = records::records(places)
+        .into_iter()
+        .filter(|record| record.name != records::RECORD)
+        .flat_map(|record| record.servers)
+        .take(2 * SERVERS_PER_LINK_MAX)
+        .collect();
+    if !servers.is_empty() {
+        let kind = FileKind::Records;
+        said.push(FileSays { kind, servers });
+    }
     if let Some((kind, text)) = front::put_aside(places) {
         let servers = named_in(&text);
         said.push(FileSays { kind, servers });
@@ -124,7 +151,7 @@ fn servers(path: &Path) -> Option<Vec<SocketAddr>> {
 }
 
 /// Line by line, as the C library does: what it does not understand hides nothing that it does.
-fn named_in(text: &str) -> Vec<SocketAddr> {
+pub(super) fn named_in(text: &str) -> Vec<SocketAddr> {
     let lines = text.lines().filter(|line| line.starts_with("nameserver"));
     lines
         .take(2 * SERVERS_PER_LINK_MAX)
@@ -133,7 +160,7 @@ fn named_in(text: &str) -> Vec<SocketAddr> {
 }
 
 /// The files of a folder, by name.
-fn texts(folder: &Path) -> Vec<(String, String)> {
+pub(super) fn texts(folder: &Path) -> Vec<(String, String)> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };

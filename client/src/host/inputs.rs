@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use zzdot_zonegen::clock::UnixTime;
 
-use super::{Dhcp, Domain, LinkResolvers, Source};
+use super::{Dhcp, Domain, HeldLink, LinkResolvers, Source};
 
 /// What is known when the decision is made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Inputs {
     pub sayings: Vec<Saying>,
     /// What stands in files.
     pub files: Vec<FileSays>,
+    /// Links whose names this program has taken from them.
+    pub held: Vec<HeldLink>,
     /// For leases that end.
     pub now: UnixTime,
 }
@@ -61,6 +63,12 @@ pub struct LinkSays {
     pub servers: Vec<SocketAddr>,
     /// Its domains; the root among them claims all names.
     pub domains: Vec<Domain>,
+    /// Those of the domains that are put behind names of one label, too.
+    pub search: Vec<Domain>,
+    /// Domains that came with the lease; which of them are in `domains` is for whoever manages the link to say.
+    pub lease_domains: Vec<Domain>,
+    /// The source manages the link, and nobody else may tell resolved about it.
+    pub managed: bool,
     /// Whether names of no domain may be asked here; none where the source leaves it open.
     pub default_route: Option<bool>,
     /// No other link may be asked about such names.
@@ -108,6 +116,8 @@ pub enum FileKind {
     ResolvedUplinks,
     /// Where NetworkManager lists the servers that it knows.
     NetworkManagerUplinks,
+    /// The records of resolvconf, for those that are about no link.
+    Records,
 }
 
 /// Whom to ask.

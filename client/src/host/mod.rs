@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  NetworkManager, systemd-resolved (D-Bus)  \
-//!  leases of networkd and dhclient (files)    -> Inputs -> decide * -> Decision -> split *
+//!  networkd, dhclient, resolvconf (files)     -> Inputs -> decide * -> Decision -> split *
 //!  resolv.conf and what stands in for it     /
 //! ```
 //! `*` is without IO. Nothing that is learned here is trusted: it says whom to ask, never whom to believe.
@@ -12,10 +12,12 @@ mod decide;
 mod domain;
 mod files;
 pub mod front;
+mod held;
 mod inputs;
 pub mod leases;
 mod links;
 mod network_manager;
+mod records;
 mod resolv_conf;
 mod resolved;
 mod split;
@@ -24,6 +26,7 @@ mod watch;
 pub use decide::decide;
 pub use domain::{Domain, DomainError};
 pub use files::Places;
+pub use held::{HeldLink, Keeper, Leased};
 pub use inputs::{
     Decision, FileKind, FileSays, Inputs, LeftOut, LinkFacts, LinkSays, PastUs, Reason,
     ResolvedSays, Saying,
@@ -54,6 +57,8 @@ pub struct LinkResolvers {
     pub servers: Vec<SocketAddr>,
     /// Names below these are asked here, wherever everything else is asked.
     pub domains: Vec<Domain>,
+    /// Those of the domains that are put behind names of one label, too.
+    pub search: Vec<Domain>,
     /// Names that belong to no domain of any link may be asked here.
     pub default_route: bool,
     /// A tunnel: whoever set it up chose its resolvers, and there is no network to recognise.
@@ -94,6 +99,8 @@ pub enum Source {
     NetworkManager,
     /// The files of systemd-networkd.
     Networkd,
+    /// The records of resolvconf.
+    Resolvconf,
     /// The leases of dhclient.
     Dhclient,
     /// A file in the manner of `resolv.conf`.
@@ -108,6 +115,7 @@ impl Source {
             Self::Resolved => "systemd-resolved",
             Self::NetworkManager => "NetworkManager",
             Self::Networkd => "systemd-networkd",
+            Self::Resolvconf => "resolvconf",
             Self::Dhclient => "dhclient",
             Self::ResolvConf => "resolv.conf",
         }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use zbus::Connection;
 use zbus::zvariant::{Array, Dict, OwnedObjectPath, OwnedValue, Value};
 
-use super::{DOMAINS_PER_LINK_MAX, Dhcp, LINKS_MAX, LinkSays, SERVERS_PER_LINK_MAX};
+use super::{DOMAINS_PER_LINK_MAX, Dhcp, Domain, LINKS_MAX, LinkSays, SERVERS_PER_LINK_MAX};
 use crate::config::DNS_PORT;
 
 /// The name on the bus.
@@ -105,8 +105,7 @@ fn device(objects: &Objects, properties: &Properties) -> Option<LinkSays> {
         } else {
             of_person
         };
-        says.domains
-            .extend(domains.iter().filter_map(|domain| domain.parse().ok()));
+        say_domains(&mut says, &domains);
         let priority = config.get("DnsPriority").and_then(|value| number(value));
         says.exclusive |= priority.is_some_and(|priority| priority < 0);
         if let Some(lease) = linked(objects, properties, &format!("Dhcp{family}Config")) {
@@ -116,6 +115,19 @@ fn device(objects: &Objects, properties: &Properties) -> Option<LinkSays> {
     says.servers.truncate(2 * SERVERS_PER_LINK_MAX);
     says.domains.truncate(DOMAINS_PER_LINK_MAX + 1);
     known.then_some(says)
+}
+
+/// With `~` before it a domain is for routing only.
+fn say_domains(says: &mut LinkSays, domains: &[String]) {
+    for text in domains {
+        let Ok(domain) = text.parse::<Domain>() else {
+            continue;
+        };
+        if !text.starts_with('~') {
+            says.search.push(domain.clone());
+        }
+        says.domains.push(domain);
+    }
 }
 
 fn lease_options(lease: &Properties, says: &mut LinkSays) {
@@ -166,22 +178,20 @@ fn tunnels_by_plugins(objects: &Objects) -> Vec<LinkSays> {
         let servers = entry(fields, "nameservers")
             .map(texts_in)
             .unwrap_or_default();
-        Some(LinkSays {
+        let mut says = LinkSays {
             name: Some(text(entry(fields, "interface")?)?.to_owned()),
             servers: servers
                 .iter()
                 .filter_map(|server| address(server))
-                .collect(),
-            domains: domains
-                .iter()
-                .filter_map(|domain| domain.parse().ok())
                 .collect(),
             exclusive: entry(fields, "priority")
                 .and_then(number)
                 .is_some_and(|priority| priority < 0),
             tunnel: true,
             ..LinkSays::default()
-        })
+        };
+        say_domains(&mut says, &domains);
+        Some(says)
     };
     entries.iter().filter_map(tunnel).take(LINKS_MAX).collect()
 }

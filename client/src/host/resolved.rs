@@ -14,7 +14,7 @@ pub(super) const NAME: &str = "org.freedesktop.resolve1";
 /// The interface whose changes are worth a look.
 pub(super) const MANAGER: &str = "org.freedesktop.resolve1.Manager";
 const LINK: &str = "org.freedesktop.resolve1.Link";
-const PATH: &str = "/org/freedesktop/resolve1";
+pub(super) const PATH: &str = "/org/freedesktop/resolve1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The number of the loopback in every network namespace.
@@ -58,19 +58,32 @@ pub(super) async fn read(bus: &Connection, owner: &str) -> zbus::Result<Resolved
 
 /// None when the link has just gone, or for versions before 240.
 async fn default_route(bus: &Connection, owner: &str, index: u32) -> Option<bool> {
+    of_link(bus, owner, index, "DefaultRoute")
+        .await?
+        .try_into()
+        .ok()
+}
+
+/// Are names below `.local` asked of everybody on the link?
+pub(super) async fn asks_by_multicast(bus: &Connection, owner: &str, index: u32) -> bool {
+    let setting = of_link(bus, owner, index, "MulticastDNS").await;
+    let setting = setting.and_then(|value| String::try_from(value).ok());
+    setting.is_some_and(|setting| setting != "no")
+}
+
+async fn of_link(bus: &Connection, owner: &str, index: u32, property: &str) -> Option<OwnedValue> {
     let index = i32::try_from(index).ok()?;
     let reply = bus
         .call_method(Some(owner), PATH, Some(MANAGER), "GetLink", &index)
         .await
         .ok()?;
     let path: OwnedObjectPath = reply.body().deserialize().ok()?;
-    let call = (LINK, "DefaultRoute");
+    let call = (LINK, property);
     let reply = bus
         .call_method(Some(owner), path, Some(PROPERTIES), "Get", &call)
         .await
         .ok()?;
-    let value: OwnedValue = reply.body().deserialize().ok()?;
-    value.try_into().ok()
+    reply.body().deserialize().ok()
 }
 
 fn understand(servers: &[Server], domains: &[Domain]) -> ResolvedSays {
@@ -91,12 +104,15 @@ fn understand(servers: &[Server], domains: &[Domain]) -> ResolvedSays {
             _ => {}
         }
     }
-    for (link, domain, _) in domains {
+    for (link, domain, for_routing_only) in domains {
         let known = u32::try_from(*link)
             .ok()
             .and_then(|index| links.get_mut(&index));
         // A domain without a server is a search list for names of other links.
-        if let (Some(link), Ok(domain)) = (known, domain.parse()) {
+        if let (Some(link), Ok(domain)) = (known, domain.parse::<super::Domain>()) {
+            if !for_routing_only {
+                link.search.push(domain.clone());
+            }
             link.domains.push(domain);
         }
     }

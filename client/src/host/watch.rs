@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use zzdot_zonegen::clock::UnixTime;
 use super::bus::Bus;
 use super::{
     Decision, Inputs, LinkFacts, LinkSays, Places, ResolvedSays, Saying, Source, decide, files,
-    links, network_manager, resolved,
+    front, links, network_manager, resolved,
 };
 
 /// A change seldom comes alone: this long without another one, and it is looked at.
@@ -95,6 +95,11 @@ impl Drop for Watcher {
 
 /// Looks once and decides.
 pub async fn look(own: Vec<SocketAddr>, places: Places) -> Decision {
+    decide(&look_around(own, places).await)
+}
+
+/// Looks once, and leaves the decision to others.
+pub(super) async fn look_around(own: Vec<SocketAddr>, places: Places) -> Inputs {
     let mut look = Look {
         own,
         places,
@@ -103,7 +108,7 @@ pub async fn look(own: Vec<SocketAddr>, places: Places) -> Decision {
         said: Said::default(),
         links: Arc::default(),
     };
-    look.once().await
+    look.inputs().await
 }
 
 struct Look {
@@ -132,7 +137,7 @@ struct Retry {
 
 impl Look {
     async fn forever(mut self, sender: &watch::Sender<Arc<Decision>>, again: &Notify) {
-        let mut watched = Watched::new(&self.places);
+        let watched = Watched::new(&self.places);
         loop {
             let retry = self.retry.next.unwrap_or_else(|| Instant::now() + ROUND);
             tokio::select! {
@@ -170,6 +175,10 @@ impl Look {
     }
 
     async fn once(&mut self) -> Decision {
+        decide(&self.inputs().await)
+    }
+
+    async fn inputs(&mut self) -> Inputs {
         self.ask_bus().await;
         let known = self
             .links
@@ -181,14 +190,15 @@ impl Look {
             source: Source::NetworkManager,
             says: says.clone(),
         }));
-        decide(&Inputs {
+        Inputs {
             own: self.own.clone(),
             links: known.unwrap_or_else(links),
             resolved: self.said.resolved.clone(),
             sayings,
             files: files::resolv_confs(&self.places),
+            held: front::held(&self.places),
             now: UnixTime::now(),
-        })
+        }
     }
 
     /// What cannot be asked now keeps its last word for a while: a bus that is restarted is no other network.
@@ -221,6 +231,41 @@ impl Look {
         }
         if let Some(said) = answered(ask_network_manager(bus).await, "NetworkManager") {
             self.said.network_manager = said.unwrap_or_default();
+        }
+    }
+}
+
+/// Signs that something has changed, one by one: for those who cannot wait for a quiet moment.
+pub(super) struct Signs {
+    places: Places,
+    watched: Watched,
+    bus: Option<Bus>,
+}
+
+impl Signs {
+    pub(super) async fn new(places: &Places) -> Self {
+        Self {
+            places: places.clone(),
+            watched: Watched::new(places),
+            bus: Bus::connect().await.ok(),
+        }
+    }
+
+    /// Returns with the next one.
+    pub(super) async fn next(&mut self) {
+        self.watched.add(&self.places);
+        if self.bus.is_none() {
+            self.bus = Bus::connect().await.ok();
+        }
+        let retry = if self.bus.is_some() {
+            ROUND
+        } else {
+            BUS_RETRY_MAX
+        };
+        tokio::select! {
+            () = self.watched.changed() => {}
+            () = changed(&mut self.bus) => {}
+            () = sleep(retry) => {}
         }
     }
 }
@@ -279,6 +324,8 @@ impl AsRawFd for Eyes {
 /// Folders and files that the kernel watches for us.
 struct Watched {
     inotify: Option<AsyncFd<Eyes>>,
+    /// Where names of files say nothing about what is in them.
+    records: Mutex<Vec<WatchDescriptor>>,
 }
 
 impl Watched {
@@ -290,7 +337,8 @@ impl Watched {
             // Then the rounds have to do.
             .inspect_err(|error| tracing::warn!(%error, "files cannot be watched"))
             .ok();
-        let watched = Self { inotify };
+        let records = Mutex::default();
+        let watched = Self { inotify, records };
         watched.add(places);
         watched
     }
@@ -311,6 +359,10 @@ impl Watched {
                 .0
                 .add_watch(&folder, in_folder | AddWatchFlags::IN_ONLYDIR);
         }
+        let folders = places.folders_of_records();
+        let add = |folder| inotify.get_ref().0.add_watch(folder, in_folder).ok();
+        let added = folders.iter().filter_map(add).collect();
+        *self.records.lock().unwrap_or_else(PoisonError::into_inner) = added;
         // A container's is mounted from elsewhere, and no folder of ours sees it change.
         let file = places.at("/etc/resolv.conf");
         let _ = inotify
@@ -319,22 +371,36 @@ impl Watched {
             .add_watch(&file, AddWatchFlags::IN_CLOSE_WRITE);
     }
 
-    async fn changed(&mut self) {
-        let Some(inotify) = &mut self.inotify else {
+    async fn changed(&self) {
+        let Some(inotify) = &self.inotify else {
             return std::future::pending().await;
         };
         loop {
             let Ok(mut ready) = inotify.readable().await else {
                 return std::future::pending().await;
             };
-            let events = ready.get_inner().0.read_events();
+            let events = inotify.get_ref().0.read_events();
             match events {
                 // The folder `/etc` has much else in it.
-                Ok(events) if events.iter().any(is_worth_a_look) => return,
+                Ok(events) if events.iter().any(|event| self.is_worth_a_look(event)) => return,
                 Ok(_) => {}
                 Err(_) => ready.clear_ready(),
             }
         }
+    }
+
+    /// Temporary files of those who write carefully are not.
+    fn is_worth_a_look(&self, event: &InotifyEvent) -> bool {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        event.name.as_ref().is_none_or(|name| {
+            let name = name.to_string_lossy();
+            let number = name.parse::<u32>().is_ok();
+            number
+                || name.starts_with("dhclient")
+                || name.ends_with("resolv.conf")
+                || name == "journal.json"
+                || records.contains(&event.wd)
+        })
     }
 }
 
@@ -344,16 +410,4 @@ impl Watched {
 )]
 fn register(inotify: Inotify) -> std::io::Result<AsyncFd<Eyes>> {
     AsyncFd::new(Eyes(inotify))
-}
-
-/// Temporary files of those who write carefully are not.
-fn is_worth_a_look(event: &nix::sys::inotify::InotifyEvent) -> bool {
-    event.name.as_ref().is_none_or(|name| {
-        let name = name.to_string_lossy();
-        let number = name.parse::<u32>().is_ok();
-        number
-            || name.starts_with("dhclient")
-            || name.ends_with("resolv.conf")
-            || name == "journal.json"
-    })
 }

@@ -16,6 +16,7 @@ fn at(text: &str) -> SocketAddr {
 
 fn resolvers(link: Option<u32>, servers: &[&str], default_route: bool) -> LinkResolvers {
     LinkResolvers {
+        search: Vec::new(),
         link: link.map(|index| Link {
             index,
             name: format!("link{index}"),

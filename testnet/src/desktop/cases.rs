@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::Value;
 
-use super::{Desktop, ROUTER, eventually, replace};
+use super::{Desktop, ROUTER, eventually, past, replace, resolvconf};
 use crate::{
     products,
     story::{Failure, Told},
@@ -18,8 +18,7 @@ pub struct Case {
     pub(super) play: fn(&mut Desktop) -> Told,
 }
 
-/// All of them.
-pub const CASES: &[Case] = &[
+const OWN: [Case; 5] = [
     Case {
         name: "network-manager",
         play: network_manager,
@@ -42,14 +41,20 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// The case with this name.
-#[must_use]
-pub fn find(name: &str) -> Option<&'static Case> {
-    CASES.iter().find(|case| case.name == name)
+/// All of them.
+pub fn all() -> impl Iterator<Item = Case> {
+    let more = past::CASES.into_iter().chain(resolvconf::CASES);
+    OWN.into_iter().chain(more)
 }
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const JOURNAL: &str = "/var/lib/zzdot-front/journal.json";
+/// The case with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<Case> {
+    all().find(|case| case.name == name)
+}
+
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(super) const JOURNAL: &str = "/var/lib/zzdot-front/journal.json";
 
 /// NetworkManager with its own DHCP, as on Debian with a desktop.
 fn network_manager(desktop: &mut Desktop) -> Told {
@@ -128,8 +133,9 @@ fn resolved(desktop: &mut Desktop) -> Told {
     })?;
     is(&told, "/links/0/servers", &[&format!("{ROUTER}:53")])?;
     reason(&told, "stub-of-resolved")?;
-    // A link's own domain counts for more than all names: resolved keeps that to itself, and it is told.
-    is(&told, "/past-us/0/domains", &["lan"])?;
+    // A link's own domain counts for more than all names: it was taken from the link, and is still known.
+    is(&told, "/links/0/domains", &["lan"])?;
+    is(&told, "/past-us", &[])?;
 
     // A crash: nobody ended in peace, and the service manager restores.
     desktop.stop(client);
@@ -283,16 +289,12 @@ fn by_hand(desktop: &mut Desktop) -> Told {
     )
 }
 
-const NETWORK: &str = "[Match]\nName=lan\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n[DHCPv4]\nUseDomains=yes\n";
+pub(super) const NETWORK: &str = "[Match]\nName=lan\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n[DHCPv4]\nUseDomains=yes\n";
 
 /// The client as the package starts it: it asks whom the machine was given.
-fn start_client(desktop: &mut Desktop) -> Result<&'static str, Failure> {
-    let config = "state-dir = \"/run/lab/client-state\"\n";
-    let config = desktop.machine.write("client.toml", config)?;
+pub(super) fn start_client(desktop: &mut Desktop) -> Result<&'static str, Failure> {
+    let config = start_client_with(desktop, "")?;
     let program = products::find("zzdot-client")?;
-    let arguments = ["run", "--config", &config.to_string_lossy()];
-    desktop.start("zzdot-client", &program.to_string_lossy(), &arguments)?;
-    let config = config.to_string_lossy().into_owned();
     eventually(|| {
         let asked = desktop.output(
             &program.to_string_lossy(),
@@ -303,32 +305,52 @@ fn start_client(desktop: &mut Desktop) -> Result<&'static str, Failure> {
     Ok("zzdot-client")
 }
 
-/// Questions that the client has answered so far.
-fn asked(desktop: &Desktop) -> Result<u64, Failure> {
-    let status = desktop.client(&["status", "--json", "--state-dir", "/run/lab/client-state"])?;
-    let status: Value = serde_json::from_str(&status)?;
-    let queries = &status["queries"];
-    Ok(["encrypted", "cleartext"]
-        .iter()
-        .filter_map(|kind| queries[kind].as_u64())
-        .sum())
+/// The same with more in its configuration, whose path this gives; it listens when this returns.
+pub(super) fn start_client_with(desktop: &mut Desktop, more: &str) -> Result<String, Failure> {
+    let config = format!("state-dir = \"/run/lab/client-state\"\n{more}");
+    let config = desktop.machine.write("client.toml", &config)?;
+    let program = products::find("zzdot-client")?;
+    let arguments = ["run", "--config", &config.to_string_lossy()];
+    desktop.start("zzdot-client", &program.to_string_lossy(), &arguments)?;
+    // It says what it has to say however that stands.
+    let state = ["status", "--json", "--state-dir", "/run/lab/client-state"];
+    eventually(|| {
+        let said = desktop.output(&program.to_string_lossy(), &state)?.stdout;
+        Ok(serde_json::from_slice::<Value>(&said).is_ok())
+    })?;
+    Ok(config.to_string_lossy().into_owned())
 }
 
-fn restart_resolved(desktop: &mut Desktop) -> Told {
+/// Questions that the client has answered so far.
+fn asked(desktop: &Desktop) -> Result<u64, Failure> {
+    counted(desktop, &["encrypted", "cleartext"])
+}
+
+/// Questions of these kinds, as the client counts them.
+pub(super) fn counted(desktop: &Desktop, kinds: &[&str]) -> Result<u64, Failure> {
+    let state = ["status", "--json", "--state-dir", "/run/lab/client-state"];
+    let program = products::find("zzdot-client")?;
+    let said = desktop.output(&program.to_string_lossy(), &state)?.stdout;
+    let status: Value = serde_json::from_slice(&said)?;
+    let queries = &status["queries"];
+    Ok(kinds.iter().filter_map(|kind| queries[kind].as_u64()).sum())
+}
+
+pub(super) fn restart_resolved(desktop: &mut Desktop) -> Told {
     desktop.stop("systemd-resolved");
     fs::remove_file("/run/systemd/resolve/stub-resolv.conf")?;
     desktop.start_resolved()
 }
 
-fn resolv_conf() -> Result<String, Failure> {
+pub(super) fn resolv_conf() -> Result<String, Failure> {
     Ok(fs::read_to_string(RESOLV_CONF)?)
 }
 
-fn source(told: &Value) -> &str {
+pub(super) fn source(told: &Value) -> &str {
     told["links"][0]["source"].as_str().unwrap_or_default()
 }
 
-fn is(told: &Value, pointer: &str, expected: &[&str]) -> Told {
+pub(super) fn is(told: &Value, pointer: &str, expected: &[&str]) -> Told {
     let found = told.pointer(pointer).cloned().unwrap_or_default();
     ensure(
         found == serde_json::json!(expected),
@@ -336,7 +358,7 @@ fn is(told: &Value, pointer: &str, expected: &[&str]) -> Told {
     )
 }
 
-fn same(told: &Value, pointer: &str, expected: &str) -> Told {
+pub(super) fn same(told: &Value, pointer: &str, expected: &str) -> Told {
     let found = told.pointer(pointer).and_then(Value::as_str);
     ensure(
         found == Some(expected),
@@ -344,7 +366,7 @@ fn same(told: &Value, pointer: &str, expected: &str) -> Told {
     )
 }
 
-fn reason(told: &Value, expected: &str) -> Told {
+pub(super) fn reason(told: &Value, expected: &str) -> Told {
     let left_out = told["left-out"].as_array().cloned().unwrap_or_default();
     let found = left_out.iter().any(|left| left["reason"] == expected);
     ensure(
@@ -353,7 +375,7 @@ fn reason(told: &Value, expected: &str) -> Told {
     )
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Told {
+pub(super) fn ensure(holds: bool, otherwise: &str) -> Told {
     if holds {
         Ok(())
     } else {

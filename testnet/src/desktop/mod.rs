@@ -4,6 +4,8 @@
 //! here they are laid over the box's `/usr` and `/etc`, with state of their own, so that each believes itself installed.
 
 mod cases;
+mod past;
+mod resolvconf;
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,7 +18,7 @@ use std::{
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     unistd::{getegid, geteuid},
 };
 use serde_json::Value;
@@ -29,7 +31,7 @@ use crate::{
     story::{Failure, Told},
 };
 
-pub use cases::{CASES, Case, find};
+pub use cases::{Case, all, find};
 
 /// The link between the desktop and its router, and the desktop's interface.
 const LAN: &str = "lan";
@@ -43,7 +45,7 @@ pub(crate) struct Desktop {
     running: Vec<(String, Process)>,
     machine: Host,
     router: Host,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Desktop {
@@ -59,12 +61,29 @@ impl Desktop {
             running: Vec::new(),
             machine,
             router,
-            _lab: lab,
+            lab,
         };
         // Without a place for events of hardware, as in a container, nobody waits for them.
         desktop.run("mount", &["-t", "sysfs", "-o", "ro", "sysfs", "/sys"])?;
         desktop.serve_leases(&[])?;
         Ok(desktop)
+    }
+
+    /// The files of one more package over those that are there: of packages that exclude each other.
+    fn lay_over_too(&self, package: &str) -> Told {
+        let from = programs::unpacked_apart(package)?;
+        for part in ["usr", "etc"] {
+            let from = format!("{}/{part}/.", from.display());
+            let to = format!("/run/lab/over-{part}");
+            fs::create_dir_all(&to)?;
+            self.run("cp", &["-a", &from, &to])?;
+        }
+        // `/etc` can be written to here, `/usr` not.
+        self.run("cp", &["-a", "/run/lab/over-etc/.", "/etc/"])?;
+        // Not one upon the other: the kernel takes two floors, and one may be below the box.
+        umount2("/usr", MntFlags::MNT_DETACH)
+            .map_err(|errno| Failure::new(format!("umount /usr: {errno}")))?;
+        mount_usr(Some("/run/lab/over-usr"))
     }
 
     /// The router, answering every name with `192.0.2.80`, and naming itself as resolver in its leases.
@@ -250,13 +269,11 @@ fn lay_over() -> Told {
     for folder in ["/run/lab/etc", "/run/lab/work"] {
         fs::create_dir_all(folder)?;
     }
-    let usr = format!("lowerdir={}:/usr", root.join("usr").display());
     let upper = "upperdir=/run/lab/etc,workdir=/run/lab/work,userxattr";
     let etc = format!("lowerdir={}:/etc,{upper}", root.join("etc").display());
     let name_service = fs::read("/etc/nsswitch.conf")?;
     let hosts = fs::read("/etc/hosts")?;
     for (kind, target, options) in [
-        ("overlay", "/usr", usr.as_str()),
         ("overlay", "/etc", etc.as_str()),
         ("tmpfs", "/var/lib", "mode=755"),
     ] {
@@ -269,6 +286,7 @@ fn lay_over() -> Told {
         );
         mounted.map_err(|errno| Failure::new(format!("mount {kind} on {target}: {errno}")))?;
     }
+    mount_usr(None)?;
     // What the box had laid over single files is below the new folder.
     for (path, contents) in [("/etc/nsswitch.conf", name_service), ("/etc/hosts", hosts)] {
         replace(Path::new(path), &contents)?;
@@ -301,6 +319,15 @@ fn lay_over() -> Told {
         replace(Path::new(path), kept.as_bytes())?;
     }
     Ok(())
+}
+
+fn mount_usr(over: Option<&str>) -> Told {
+    let root = programs::unpacked()?.join("usr");
+    let over = over.map(|over| format!("{over}:")).unwrap_or_default();
+    let lower = format!("lowerdir={over}{}:/usr", root.display());
+    let kind = Some("overlay");
+    mount(kind, "/usr", kind, MsFlags::empty(), Some(lower.as_str()))
+        .map_err(|errno| Failure::new(format!("mount overlay on /usr: {errno}")))
 }
 
 /// Whom those programs want to be.

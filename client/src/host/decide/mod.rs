@@ -1,8 +1,8 @@
 //! What all sources say, made into one list of links and their resolvers.
 //!
 //! For each link the sources are asked in the order of [`Source`]; the first with a usable server has it. resolved comes
-//! first because it hears what the others say and what tunnels tell nobody else; then who manages the link; leases of
-//! dhclient last, since nobody removes them. A file names servers for the whole machine: it is asked where no link has any,
+//! first because it hears what the others say and what tunnels tell nobody else; then who manages the link; then the
+//! records of resolvconf; leases of dhclient last, since nobody removes them. A file names servers for the whole machine: it is asked where no link has any,
 //! and goes before the links where it names somebody whom no link named, for then a person wrote it.
 
 use std::collections::BTreeSet;
@@ -10,20 +10,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{
     DOMAINS_PER_LINK_MAX, Decision, Domain, FileKind, FileSays, Inputs, LINKS_MAX, LeftOut, Link,
-    LinkFacts, LinkResolvers, LinkSays, PastUs, Reason, SERVERS_PER_LINK_MAX, Source,
+    LinkFacts, LinkResolvers, LinkSays, PastUs, Reason, SERVERS_PER_LINK_MAX, Source, held,
+    records,
 };
 
 /// Decides. Nothing here depends on the order of `sayings`.
 #[must_use]
 pub fn decide(inputs: &Inputs) -> Decision {
-    let mut judge = Judge::new(inputs);
+    let whole = held::given_back(inputs);
+    let mut judge = Judge::new(&whole);
     let mut links: Vec<Found> = judge.links();
     let told = told(inputs);
     let (general, by_person) = judge.general(&told, links.is_empty());
     prefer(&mut links);
     let mut decision = Decision {
         written_by_person: judge.in_use_by_person(&told),
-        past_us: judge.past_us(),
+        past_us: past_us(inputs),
         ..Decision::default()
     };
     let mut links: Vec<LinkResolvers> = links.into_iter().map(|found| found.resolvers).collect();
@@ -146,12 +148,14 @@ impl<'a> Judge<'a> {
     }
 
     fn usable_link(&mut self, source: Source, says: &LinkSays) -> Option<&'a LinkFacts> {
-        let facts = self.inputs.links.iter().find(|facts| {
-            says.index.map_or_else(
-                || says.name.as_ref() == Some(&facts.name),
-                |index| index == facts.index,
-            )
-        });
+        let is_meant = |facts: &&LinkFacts| match (says.index, &says.name) {
+            (Some(index), _) => index == facts.index,
+            (None, Some(name)) if source == Source::Resolvconf => records::is_about(name, facts),
+            (None, name) => name.as_ref() == Some(&facts.name),
+        };
+        // `eth0.100.dhclient` is about `eth0.100`, if there is one.
+        let meant = self.inputs.links.iter().filter(is_meant);
+        let facts = meant.max_by_key(|facts| facts.name.len());
         let Some(facts) = facts else {
             let link = says
                 .name
@@ -207,6 +211,9 @@ impl<'a> Judge<'a> {
                 domains.push(domain.clone());
             }
         }
+        let searched: BTreeSet<_> = same().flat_map(|says| &says.search).collect();
+        let search = domains.iter().filter(|domain| searched.contains(domain));
+        let search = search.cloned().collect();
         let tunnel = facts.tunnel || said.iter().any(|(_, says)| says.tunnel);
         let claims_all = domains.iter().any(Domain::is_root);
         // A tunnel with domains of its own is there for those.
@@ -224,6 +231,7 @@ impl<'a> Judge<'a> {
                     .find_map(|(_, says)| says.captive_portal.clone()),
                 link: Some(link),
                 servers,
+                search,
                 domains,
                 source,
             },
@@ -287,6 +295,7 @@ impl<'a> Judge<'a> {
                 link: None,
                 servers,
                 domains: Vec::new(),
+                search: Vec::new(),
                 default_route: true,
                 tunnel: false,
                 dhcp: None,
@@ -342,29 +351,6 @@ impl<'a> Judge<'a> {
         address.is_loopback() || links.any(|facts| facts.addresses.contains(&address))
     }
 
-    fn past_us(&self) -> Vec<PastUs> {
-        let ours = |server: &SocketAddr| self.inputs.own.contains(&meant(*server, 0));
-        let Some(resolved) = &self.inputs.resolved else {
-            return Vec::new();
-        };
-        if !resolved.global.iter().any(ours) {
-            return Vec::new();
-        }
-        let past = |says: &LinkSays| {
-            let facts = self
-                .inputs
-                .links
-                .iter()
-                .find(|facts| says.index == Some(facts.index))?;
-            let goes_past = facts.up && !says.servers.is_empty() && !says.servers.iter().all(ours);
-            (goes_past && !says.domains.is_empty()).then(|| PastUs {
-                link: facts.name.clone(),
-                domains: says.domains.clone(),
-            })
-        };
-        resolved.links.iter().filter_map(past).collect()
-    }
-
     fn leave_out_link(&mut self, source: Source, facts: &LinkFacts, reason: Reason) {
         self.left_out.insert(LeftOut {
             source,
@@ -390,9 +376,30 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// As resolved has it now, whatever is known besides.
+fn past_us(inputs: &Inputs) -> Vec<PastUs> {
+    let ours = |server: &SocketAddr| inputs.own.contains(&meant(*server, 0));
+    let Some(resolved) = &inputs.resolved else {
+        return Vec::new();
+    };
+    if !resolved.global.iter().any(ours) {
+        return Vec::new();
+    }
+    let past = |says: &LinkSays| {
+        let mut links = inputs.links.iter();
+        let facts = links.find(|facts| says.index == Some(facts.index))?;
+        let goes_past = facts.up && !says.servers.is_empty() && !says.servers.iter().all(ours);
+        (goes_past && !says.domains.is_empty()).then(|| PastUs {
+            link: facts.name.clone(),
+            domains: says.domains.clone(),
+        })
+    };
+    resolved.links.iter().filter_map(past).collect()
+}
+
 /// The server that is meant: the unspecified address stands for this machine (`resolv.conf(5)`),
 /// mapped addresses are IPv4, and a link-local one is on the link that named it (RFC 4007 §11).
-fn meant(server: SocketAddr, scope: u32) -> SocketAddr {
+pub(super) fn meant(server: SocketAddr, scope: u32) -> SocketAddr {
     let port = server.port();
     match (server.ip().to_canonical(), server) {
         (IpAddr::V4(ip), _) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, port).into(),

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use zzdot_zonegen::durable;
 
 use super::Method;
-use crate::host::Places;
 use crate::host::files::read;
+use crate::host::{HeldLink, Inputs, LINKS_MAX, Places};
 
 /// Root's own folder: what the daemon could write, root must not put into `/etc`.
 pub const FOLDER: &str = "/var/lib/zzdot-front";
-/// The one format so far.
-const VERSION: u32 = 1;
+/// The format; the first one knew nothing of links.
+const VERSION: u32 = 2;
 const JOURNAL_BYTES_MAX: usize = 1024 * 1024;
 /// The largest `resolv.conf` that is put aside.
 pub(super) const ORIGINAL_BYTES_MAX: usize = 256 * 1024;
@@ -68,6 +68,8 @@ pub(super) enum Change {
     ResolvedDropIn,
     /// A drop-in for NetworkManager.
     NetworkManagerDropIn,
+    /// The domains of a link, which resolved keeps or networkd.
+    Link(HeldLink),
     /// A record with resolvconf.
     ResolvconfRecord,
     /// `/etc/resolv.conf`.
@@ -138,6 +140,27 @@ impl Journal {
             method,
             changes: Vec::new(),
         }
+    }
+
+    /// Links whose domains were taken from them.
+    pub(super) fn held(&self) -> Vec<HeldLink> {
+        let links = self.changes.iter().filter_map(|change| match change {
+            Change::Link(held) => Some(held.clone()),
+            _ => None,
+        });
+        links.take(LINKS_MAX).collect()
+    }
+
+    /// Notes one, in the place of what is known of the same link. Links that are gone are forgotten.
+    pub(super) fn hold(&mut self, held: HeldLink, seen: &Inputs) {
+        let listed = |index: u32| seen.links.iter().any(|facts| facts.index == index);
+        // Who does not see the link itself sees none that could be missed.
+        let there = |index: u32| listed(index) || !listed(held.index);
+        self.changes.retain(|change| match change {
+            Change::Link(known) => known.index != held.index && there(known.index),
+            _ => true,
+        });
+        self.changes.push(Change::Link(held));
     }
 
     /// None when nothing is changed.

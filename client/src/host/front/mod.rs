@@ -5,15 +5,34 @@
 //! drop-ins for resolved and for NetworkManager) is below `/run`, and gone after the next start of the machine anyway.
 
 mod choice;
+mod follow;
 mod journal;
+mod links;
 mod resolv_conf;
+mod resolvconf;
+mod resolved;
+mod services;
 mod steps;
 
 pub use choice::{FrontSetting, Method, Scene, choose};
+pub use follow::follow;
 pub use journal::{FOLDER, JournalError, Lock};
 pub use steps::{Applied, FrontError, put, restore};
 
-use super::{FileKind, Places};
+use super::{FileKind, HeldLink, Places};
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RESOLVED_DROP_IN: &str = "/run/systemd/resolved.conf.d/zzdot.conf";
+const NETWORK_MANAGER_DROP_IN: &str = "/run/NetworkManager/conf.d/zzdot.conf";
+
+/// Links whose domains were taken from them. Like the drop-in, that outlives no restart of the machine.
+pub(super) fn held(places: &Places) -> Vec<HeldLink> {
+    if !places.at(RESOLVED_DROP_IN).exists() {
+        return Vec::new();
+    }
+    let journal = journal::Journal::read(places).ok().flatten();
+    journal.map(|journal| journal.held()).unwrap_or_default()
+}
 
 /// What stood in `resolv.conf` before, and whether a person had written it; none when nothing was put aside.
 pub(super) fn put_aside(places: &Places) -> Option<(FileKind, String)> {

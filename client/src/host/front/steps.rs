@@ -2,26 +2,24 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use zbus::Connection;
 use zzdot_zonegen::durable;
 
 use super::journal::{Change, Journal, JournalError, Lock, Original};
-use super::resolv_conf;
-use super::{FrontSetting, Method, Scene, choose};
+use super::services::{Called, reload_network_manager, restart_resolved};
+use super::{
+    FrontSetting, Method, NETWORK_MANAGER_DROP_IN, RESOLV_CONF, RESOLVED_DROP_IN, Scene, choose,
+};
+use super::{links, resolv_conf, resolvconf, resolved as by_resolved};
 use crate::config::DNS_PORT;
 use crate::host::bus::{connection, owner};
 use crate::host::files::read;
-use crate::host::{Places, look, network_manager, resolved};
+use crate::host::watch::look_around;
+use crate::host::{HeldLink, Places, look, network_manager, resolved};
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const RESOLVED_DROP_IN: &str = "/run/systemd/resolved.conf.d/zzdot.conf";
-const NETWORK_MANAGER_DROP_IN: &str = "/run/NetworkManager/conf.d/zzdot.conf";
-/// Below the loopback: Debian's resolvconf puts such records before all others, and cuts the list behind it.
-const RECORD: &str = "lo.zzdot";
 const TEXT_MAX: usize = 64 * 1024;
 
 /// Why it is not in front, or not back.
@@ -44,6 +42,14 @@ pub enum FrontError {
     /// resolvconf's.
     #[error("resolvconf: {0}")]
     Resolvconf(String),
+    /// Somebody still takes no names from a link, and cannot be told otherwise now.
+    #[error("link {index} has not got its domains back: {problem}")]
+    Link {
+        /// Its number.
+        index: u32,
+        /// What was said.
+        problem: String,
+    },
     /// The journal is damaged, and what stood in `resolv.conf` is lost with it.
     #[error("{path}: this program is in front, and what stood there before is not known any more", path = RESOLV_CONF)]
     Lost,
@@ -54,6 +60,10 @@ pub enum FrontError {
 pub struct Applied {
     /// The way; none when there was nothing to do.
     pub method: Option<Method>,
+    /// Links were told something.
+    pub touched: bool,
+    /// resolved was told to read its configuration again.
+    pub restarted: bool,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -69,6 +79,49 @@ pub async fn put(
     setting: FrontSetting,
 ) -> Result<Applied, FrontError> {
     let _lock = Lock::take(places)?;
+    let journal = Journal::read(places)?;
+    go_on(places, listen, setting, journal, false).await
+}
+
+/// The same where this program is in front already, and by the same way; where it is not, nothing. When `calm` is asked
+/// for, resolved is not restarted for the sake of a search list.
+pub(super) async fn again(
+    places: &Places,
+    listen: &[SocketAddr],
+    calm: bool,
+) -> Result<Applied, FrontError> {
+    let _lock = Lock::take(places)?;
+    let Some(journal) = Journal::read(places)? else {
+        return Ok(Applied::nothing(Vec::new()));
+    };
+    // Who keeps the file may be away for a moment; that is no reason for another way.
+    let setting = match journal.method {
+        Method::Resolved => FrontSetting::Resolved,
+        Method::NetworkManager => FrontSetting::NetworkManager,
+        Method::Resolvconf => FrontSetting::Resolvconf,
+        Method::File => FrontSetting::File,
+    };
+    go_on(places, listen, setting, Some(journal), calm).await
+}
+
+impl Applied {
+    fn nothing(notes: Vec<String>) -> Self {
+        Self {
+            method: None,
+            touched: false,
+            restarted: false,
+            notes,
+        }
+    }
+}
+
+async fn go_on(
+    places: &Places,
+    listen: &[SocketAddr],
+    setting: FrontSetting,
+    journal: Option<Journal>,
+    calm: bool,
+) -> Result<Applied, FrontError> {
     let bus = connection().await.ok();
     let mut notes = Vec::new();
     let method = match setting {
@@ -79,7 +132,7 @@ pub async fn put(
         FrontSetting::File => Some(Method::File),
         FrontSetting::Auto => Some(choose(&scene(places, bus.as_ref()).await)),
     };
-    let journal = match Journal::read(places)? {
+    let journal = match journal {
         Some(journal) if Some(journal.method) == method => Some(journal),
         Some(other) => {
             undo(places, &other, bus.as_ref(), &mut notes).await?;
@@ -89,45 +142,40 @@ pub async fn put(
         None => None,
     };
     let Some(method) = method else {
-        return Ok(Applied { method, notes });
+        return Ok(Applied::nothing(notes));
+    };
+    let mut applied = Applied {
+        method: Some(method),
+        ..Applied::nothing(Vec::new())
     };
     match method {
         Method::Resolved => {
-            let servers: Vec<_> = listen.iter().map(ToString::to_string).collect();
-            // Without FallbackDNS the names of no link would go to strangers when this program is away.
-            let text = format!(
-                "[Resolve]\nDNS={}\nDomains=~.\nFallbackDNS=\nDNSOverTLS=no\n",
-                servers.join(" ")
-            );
-            begin(places, journal, method, Change::ResolvedDropIn)?;
-            if write_drop_in(places, RESOLVED_DROP_IN, &text)? {
-                restart_resolved(bus.as_ref(), &mut notes).await;
-            }
+            let bus = bus.as_ref();
+            applied = by_resolved::put(places, listen, journal, bus, calm).await?;
         }
         Method::NetworkManager => {
             let text = format!(
                 "[global-dns-domain-*]\nservers={}\n",
-                texts(listen, method)?.join(",")
+                usable(listen, method)?
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(",")
             );
             begin(places, journal, method, Change::NetworkManagerDropIn)?;
             if write_drop_in(places, NETWORK_MANAGER_DROP_IN, &text)? {
-                reload_network_manager(bus.as_ref(), &mut notes).await;
+                reload(bus.as_ref(), &mut notes).await;
             }
         }
         Method::Resolvconf => {
-            let text: String = texts(listen, method)?
-                .iter()
-                .map(|ip| format!("nameserver {ip}\n"))
-                .collect();
+            let own = usable(listen, method)?;
             begin(places, journal, method, Change::ResolvconfRecord)?;
-            resolvconf(&["-a", RECORD], &text)?;
+            resolvconf::put(places, &own, &mut notes)?;
         }
         Method::File => put_file(places, listen, journal, &mut notes).await?,
     }
-    Ok(Applied {
-        method: Some(method),
-        notes,
-    })
+    notes.append(&mut applied.notes);
+    Ok(Applied { notes, ..applied })
 }
 
 /// Puts everything back. Once more changes nothing.
@@ -139,10 +187,7 @@ pub async fn restore(places: &Places) -> Result<Applied, FrontError> {
     let mut notes = Vec::new();
     let journal = match Journal::read(places) {
         Ok(None) => {
-            return Ok(Applied {
-                method: None,
-                notes,
-            });
+            return Ok(Applied::nothing(notes));
         }
         Ok(Some(journal)) => journal,
         Err(JournalError::Damaged { path, problem }) => {
@@ -153,6 +198,10 @@ pub async fn restore(places: &Places) -> Result<Applied, FrontError> {
             notes.push(format!("{}: damaged: {problem}", path.display()));
             let mut journal = Journal::new(Method::File);
             journal.changes = vec![Change::ResolvedDropIn, Change::NetworkManagerDropIn];
+            let seen = look_around(Vec::new(), places.clone()).await;
+            journal
+                .changes
+                .extend(links::guessed(&seen).map(Change::Link));
             journal
         }
         Err(error) => return Err(error.into()),
@@ -162,7 +211,7 @@ pub async fn restore(places: &Places) -> Result<Applied, FrontError> {
     Journal::remove(places)?;
     Ok(Applied {
         method: Some(journal.method),
-        notes,
+        ..Applied::nothing(notes)
     })
 }
 
@@ -173,7 +222,7 @@ async fn put_file(
     notes: &mut Vec<String>,
 ) -> Result<(), FrontError> {
     let path = places.at(RESOLV_CONF);
-    texts(listen, Method::File)?;
+    usable(listen, Method::File)?;
     let listen: Vec<_> = listen
         .iter()
         .copied()
@@ -242,8 +291,17 @@ async fn undo(
     bus: Option<&Connection>,
     notes: &mut Vec<String>,
 ) -> Result<(), FrontError> {
+    // Links are as volatile as it is, and touched only when it is there.
+    let since_start = places.at(RESOLVED_DROP_IN).exists();
+    let mut links = Ok(());
     for change in journal.changes.iter().rev() {
         match change {
+            Change::Link(held) if since_start => {
+                links = links.and(give_back(bus, held).await);
+            }
+            Change::Link(_) => {}
+            // Without it, nobody would know any more whose links they are.
+            Change::ResolvedDropIn if links.is_err() => {}
             Change::ResolvedDropIn => {
                 if remove_drop_in(places, RESOLVED_DROP_IN)? {
                     restart_resolved(bus, notes).await;
@@ -251,12 +309,10 @@ async fn undo(
             }
             Change::NetworkManagerDropIn => {
                 if remove_drop_in(places, NETWORK_MANAGER_DROP_IN)? {
-                    reload_network_manager(bus, notes).await;
+                    reload(bus, notes).await;
                 }
             }
-            // To remove what is not there is no failure of resolvconf's; one that was removed itself keeps nothing.
-            Change::ResolvconfRecord if find_resolvconf().is_none() => {}
-            Change::ResolvconfRecord => resolvconf(&["-d", RECORD], "")?,
+            Change::ResolvconfRecord => resolvconf::take_back(places)?,
             Change::ResolvConf { original, .. } => {
                 let path = places.at(RESOLV_CONF);
                 resolv_conf::put_back(&path, original)
@@ -264,7 +320,31 @@ async fn undo(
             }
         }
     }
-    Ok(())
+    links
+}
+
+async fn give_back(bus: Option<&Connection>, held: &HeldLink) -> Result<(), FrontError> {
+    let problem = match bus {
+        None => "the system's D-Bus cannot be reached".to_owned(),
+        Some(bus) => match links::give_back(bus, held).await {
+            Called::Done | Called::NobodyThere => return Ok(()),
+            Called::Failed(error) => error.to_string(),
+        },
+    };
+    let index = held.index;
+    Err(FrontError::Link { index, problem })
+}
+
+async fn reload(bus: Option<&Connection>, notes: &mut Vec<String>) {
+    let problem = match (reload_network_manager(bus).await, bus) {
+        (Called::Failed(error), _) => error.to_string(),
+        (Called::NobodyThere, None) => "D-Bus cannot be reached".to_owned(),
+        // Who starts later reads it then.
+        (Called::Done | Called::NobodyThere, _) => return,
+    };
+    notes.push(format!(
+        "NetworkManager takes it up when it is started anew: {problem}"
+    ));
 }
 
 async fn scene(places: &Places, bus: Option<&Connection>) -> Scene {
@@ -277,7 +357,7 @@ async fn scene(places: &Places, bus: Option<&Connection>) -> Scene {
         names_stub: text
             .lines()
             .any(|line| line.trim() == "nameserver 127.0.0.53"),
-        resolvconf: find_resolvconf().is_some(),
+        resolvconf: resolvconf::find().is_some(),
         ..Scene::default()
     };
     if let Some(bus) = bus {
@@ -287,17 +367,17 @@ async fn scene(places: &Places, bus: Option<&Connection>) -> Scene {
     scene
 }
 
-fn texts(listen: &[SocketAddr], method: Method) -> Result<Vec<String>, FrontError> {
+fn usable(listen: &[SocketAddr], method: Method) -> Result<Vec<IpAddr>, FrontError> {
     let usable = listen.iter().filter(|own| own.port() == DNS_PORT);
-    let texts: Vec<_> = usable.map(|own| own.ip().to_string()).collect();
-    if texts.is_empty() {
+    let usable: Vec<_> = usable.map(SocketAddr::ip).collect();
+    if usable.is_empty() {
         return Err(FrontError::NoUsablePort(method));
     }
-    Ok(texts)
+    Ok(usable)
 }
 
 /// True when it was not there like this before.
-fn write_drop_in(places: &Places, path: &str, text: &str) -> Result<bool, FrontError> {
+pub(super) fn write_drop_in(places: &Places, path: &str, text: &str) -> Result<bool, FrontError> {
     let path = places.at(path);
     if read(&path, TEXT_MAX).as_deref() == Some(text) {
         return Ok(false);
@@ -320,88 +400,4 @@ fn remove_drop_in(places: &Places, path: &str) -> Result<bool, FrontError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(FrontError::File { path, source }),
     }
-}
-
-/// By the service manager: resolved before version 255 cannot read its configuration again.
-async fn restart_resolved(bus: Option<&Connection>, notes: &mut Vec<String>) {
-    let asked = async {
-        let bus = bus?;
-        let manager = owner(bus, "org.freedesktop.systemd1").await?;
-        let unit = ("systemd-resolved.service", "replace");
-        let interface = Some("org.freedesktop.systemd1.Manager");
-        let path = "/org/freedesktop/systemd1";
-        bus.call_method(
-            Some(manager),
-            path,
-            interface,
-            "ReloadOrTryRestartUnit",
-            &unit,
-        )
-        .await
-        .ok()
-    };
-    if asked.await.is_none() {
-        notes.push("systemd-resolved takes it up when it is restarted; the service manager could not be asked".to_owned());
-    }
-}
-
-async fn reload_network_manager(bus: Option<&Connection>, notes: &mut Vec<String>) {
-    // Its configuration (1), and the DNS settings made of it (2).
-    const FLAGS: u32 = 1 | 2;
-    let asked = async {
-        let bus = bus?;
-        let manager = owner(bus, network_manager::NAME).await?;
-        let path = "/org/freedesktop/NetworkManager";
-        bus.call_method(
-            Some(manager),
-            path,
-            Some(network_manager::NAME),
-            "Reload",
-            &FLAGS,
-        )
-        .await
-        .ok()
-    };
-    if asked.await.is_none() {
-        notes.push(
-            "NetworkManager takes it up when it is started; it could not be asked to read it now"
-                .to_owned(),
-        );
-    }
-}
-
-fn resolvconf(arguments: &[&str], input: &str) -> Result<(), FrontError> {
-    let failed = |error: io::Error| FrontError::Resolvconf(error.to_string());
-    let program =
-        find_resolvconf().ok_or_else(|| FrontError::Resolvconf("not installed".to_owned()))?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        io::Write::write_all(&mut stdin, input.as_bytes()).map_err(failed)?;
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(FrontError::Resolvconf(format!("{}: {said}", output.status)))
-}
-
-/// Not resolved's own, which is another name for `resolvectl` and keeps nothing of a loopback.
-fn find_resolvconf() -> Option<PathBuf> {
-    [
-        "/usr/sbin/resolvconf",
-        "/sbin/resolvconf",
-        "/usr/bin/resolvconf",
-    ]
-    .iter()
-    .map(Path::new)
-    .filter(|path| path.is_file())
-    .find(|path| fs::canonicalize(path).is_ok_and(|found| !found.ends_with("resolvectl")))
-    .map(Path::to_owned)
 }

@@ -5,7 +5,7 @@ mod dhclient;
 mod networkd;
 
 pub use dhclient::dhclient;
-pub use networkd::{networkd_lease, networkd_link};
+pub use networkd::{networkd_lease, networkd_lease_domains, networkd_link};
 
 use std::net::{IpAddr, SocketAddr};
 

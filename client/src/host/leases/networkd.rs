@@ -28,7 +28,15 @@ pub fn networkd_link(index: u32, text: &str) -> LinkSays {
                 let domains = value.split_ascii_whitespace();
                 let domains = domains.filter_map(|text| text.parse::<Domain>().ok());
                 let room = (DOMAINS_PER_LINK_MAX + 1).saturating_sub(says.domains.len());
-                says.domains.extend(domains.take(room));
+                let domains: Vec<Domain> = domains.take(room).collect();
+                if key == "DOMAINS" {
+                    says.search.extend(domains.iter().cloned());
+                }
+                says.domains.extend(domains);
+            }
+            // `pending`, `initialized` and `unmanaged` leave it to others.
+            "ADMIN_STATE" => {
+                says.managed = matches!(value, "configuring" | "configured" | "linger")
             }
             "DNS_DEFAULT_ROUTE" => says.default_route = truth(value),
             "CAPTIVE_PORTAL" => says.captive_portal = plain(value),
@@ -50,6 +58,15 @@ pub fn networkd_lease(text: &str) -> Option<Dhcp> {
         }
     }
     (dhcp != Dhcp::default()).then_some(dhcp)
+}
+
+/// The domains that came with the lease, used or not.
+#[must_use]
+pub fn networkd_lease_domains(text: &str) -> Vec<Domain> {
+    let named = lines(text).filter(|(key, _)| matches!(*key, "DOMAINNAME" | "DOMAIN_SEARCH_LIST"));
+    let domains = named.flat_map(|(_, value)| value.split_ascii_whitespace());
+    let domains = domains.filter_map(|text| text.parse().ok());
+    domains.take(DOMAINS_PER_LINK_MAX).collect()
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -109,6 +126,9 @@ mod tests {
         assert_eq!(servers, expected);
         let domains: Vec<_> = says.domains.iter().map(ToString::to_string).collect();
         assert_eq!(domains, ["lan", "home.example", "corp.example", "."]);
+        let search: Vec<_> = says.search.iter().map(ToString::to_string).collect();
+        assert_eq!(search, ["lan", "home.example"]);
+        assert!(says.managed && !networkd_link(7, "ADMIN_STATE=unmanaged\n").managed);
         assert_eq!(says.default_route, Some(false));
         assert_eq!(
             says.captive_portal.as_deref(),
@@ -127,6 +147,10 @@ mod tests {
             domain: Some("lan".to_owned()),
         };
         assert_eq!(dhcp, Some(expected));
+        let domains =
+            networkd_lease_domains("DOMAINNAME=lan\nDOMAIN_SEARCH_LIST=a.example b.example\n");
+        let domains: Vec<_> = domains.iter().map(ToString::to_string).collect();
+        assert_eq!(domains, ["lan", "a.example", "b.example"]);
     }
 
     #[test]
