@@ -1,23 +1,17 @@
 //! Where the zone says that the service is: SVCB (RFC 9460, RFC 9461) and addresses, and which
 //! addresses may be tried.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::rr::Name;
 
-use crate::wire::NameView;
+use crate::wire::Svcb;
 
 /// The port of DNS over TLS when nothing else is said (RFC 7858 §3.1).
 pub const DOT_PORT: u16 = 853;
 
 /// The most addresses taken from a zone.
 pub const MAX_ADDRESSES: usize = 16;
-
-const KEY_MANDATORY: u16 = 0;
-const KEY_ALPN: u16 = 1;
-const KEY_PORT: u16 = 3;
-const KEY_IPV4_HINT: u16 = 4;
-const KEY_IPV6_HINT: u16 = 6;
 
 /// One way to reach the service by DNS over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +37,17 @@ impl Default for Service {
 }
 
 /// The service of the preferred record among `data` that offers DNS over TLS at `name` itself and
-/// that demands nothing unknown. None when there is no such record.
+/// that demands nothing unknown. None when there is no such record, or when one is malformed: then the
+/// whole set is worth nothing (RFC 9460 §2.2).
 pub(super) fn preferred_service(data: &[Vec<u8>], name: &Name) -> Option<Service> {
-    let mut found: Vec<_> = data
-        .iter()
-        .filter_map(|data| read_service(data, name))
-        .collect();
-    found.sort_by_key(|(priority, _)| *priority);
-    found.into_iter().next().map(|(_, service)| service)
+    let records: Result<Vec<Svcb<'_>>, _> = data.iter().map(|data| Svcb::read(data)).collect();
+    let records = records.ok()?;
+    let usable = records.iter().filter_map(|record| {
+        let service = service(record, name)?;
+        Some((record.priority, service))
+    });
+    let preferred = usable.min_by_key(|(priority, _)| *priority);
+    preferred.map(|(_, service)| service)
 }
 
 /// The port of that service.
@@ -58,62 +55,18 @@ pub(crate) fn dot_port(data: &[Vec<u8>], name: &Name) -> Option<u16> {
     preferred_service(data, name).map(|service| service.port)
 }
 
-fn read_service(data: &[u8], name: &Name) -> Option<(u16, Service)> {
-    let (priority, rest) = data.split_first_chunk()?;
-    let priority = u16::from_be_bytes(*priority);
-    let (target, length) = NameView::read_alone(rest)?;
+fn service(record: &Svcb<'_>, name: &Name) -> Option<Service> {
     // AliasMode (priority 0) and other hosts are not followed: they would need another TLSA.
-    let own = target.is_root() || target.to_name() == *name;
-    if priority == 0 || !own {
-        return None;
-    }
-    let mut service = Service::default();
-    let mut speaks_dot = false;
-    let mut rest = rest.get(length..)?;
-    while !rest.is_empty() {
-        let (key, after) = rest.split_first_chunk()?;
-        let (length, after) = after.split_first_chunk()?;
-        let (value, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        rest = after;
-        match u16::from_be_bytes(*key) {
-            KEY_MANDATORY => {
-                let known = |key: &[u8]| {
-                    let key: Option<[u8; 2]> = key.try_into().ok();
-                    key.map(u16::from_be_bytes).is_some_and(|key| {
-                        matches!(key, KEY_ALPN | KEY_PORT | KEY_IPV4_HINT | KEY_IPV6_HINT)
-                    })
-                };
-                if !value.chunks(2).all(known) {
-                    return None;
-                }
-            }
-            KEY_ALPN => speaks_dot = alpns(value).any(|alpn| alpn == b"dot"),
-            KEY_PORT => service.port = u16::from_be_bytes(value.try_into().ok()?),
-            KEY_IPV4_HINT => service.hints.extend(
-                value
-                    .chunks(4)
-                    .filter_map(|bytes| <[u8; 4]>::try_from(bytes).ok())
-                    .map(|bytes| IpAddr::V4(Ipv4Addr::from(bytes))),
-            ),
-            KEY_IPV6_HINT => service.hints.extend(
-                value
-                    .chunks(16)
-                    .filter_map(|bytes| <[u8; 16]>::try_from(bytes).ok())
-                    .map(|bytes| IpAddr::V6(Ipv6Addr::from(bytes))),
-            ),
-            _ => {}
-        }
-    }
-    service.hints.truncate(MAX_ADDRESSES);
-    (speaks_dot && service.port != 0).then_some((priority, service))
-}
-
-fn alpns(mut value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, after) = value.split_first()?;
-        let (alpn, after) = after.split_at_checked(usize::from(*length))?;
-        value = after;
-        Some(alpn)
+    let own = record.target.is_root() || record.target.to_name() == *name;
+    let port = record.port.unwrap_or(DOT_PORT);
+    let usable = record.priority != 0
+        && own
+        && !record.demands_unknown
+        && record.offers(b"dot")
+        && port != 0;
+    usable.then(|| Service {
+        port,
+        hints: record.hints().take(MAX_ADDRESSES).collect(),
     })
 }
 
@@ -205,6 +158,18 @@ mod tests {
         }
         let bare = preferred_service(&[svcb(1, &[0], &[dot])], &name()).unwrap();
         assert_eq!(bare.port, DOT_PORT);
+    }
+
+    #[test]
+    fn one_malformed_record_spoils_the_set() {
+        let sound = svcb(1, &[0], &[(1, b"\x03dot"), (3, &[34, 185])]);
+        let twice = svcb(2, &[0], &[(3, &[34, 185]), (3, &[34, 186])]);
+        let cut = svcb(2, &[0], &[(4, &[192, 0, 2])]);
+        for malformed in [twice, cut, vec![0]] {
+            let set = [sound.clone(), malformed];
+            assert_eq!(preferred_service(&set, &name()), None, "{set:?}");
+        }
+        assert!(preferred_service(&[sound], &name()).is_some());
     }
 
     #[test]

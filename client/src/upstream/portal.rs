@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::discovery::{Allowed, Discovery};
 use super::standing::Cost;
 use super::{Kind, Upstream, now};
-use crate::discover::Refusal;
+use crate::discover::{Refusal, address};
 use crate::exchange::{ExchangeLimits, udp_then_tcp};
 use crate::place::Place;
 use crate::portal::{Host, Portal, ProbeUrl, Probed};
@@ -263,12 +263,6 @@ async fn resolve(server: SocketAddr, name: &Name) -> Option<IpAddr> {
         }
     }
     None
-}
-
-fn address(data: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(data).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(data).map(IpAddr::from))
-        .ok()
 }
 
 #[cfg(test)]
