@@ -25,10 +25,19 @@ impl UnixTime {
         (self.0 & u64::from(u32::MAX)) as u32
     }
 
-    /// The moment nearest to `self` whose wire form is `wire` (at the most 68 years away).
-    pub fn nearest(self, wire: u32) -> Self {
-        let ahead = i64::from(wire.wrapping_sub(self.wire()).cast_signed());
-        Self(self.0.saturating_add_signed(ahead))
+    /// The moment whose wire form is `wire`, as seen from `self`: less than 34 years ahead, and else the last one before.
+    ///
+    /// Serial arithmetic looks as far ahead as back (RFC 1982), and a clock that is wrong by 74 years makes of a signature
+    /// of today one of the next century. Nobody signs that far ahead, and clocks are wrong by any amount.
+    pub fn near(self, wire: u32) -> Self {
+        const TURN: u64 = 1 << 32;
+        const AHEAD: u64 = TURN / 4;
+        let ahead = u64::from(wire.wrapping_sub(self.wire()));
+        let moment = self.0.saturating_add(ahead);
+        match moment.checked_sub(TURN) {
+            Some(before) if ahead >= AHEAD => Self(before),
+            _ => Self(moment),
+        }
     }
 
     /// `self` plus `span`, in whole seconds; never overflows.
@@ -79,11 +88,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_undoes_wire_on_both_sides_of_2106() {
+    fn near_undoes_wire_on_both_sides_of_2106() {
         let turn = UnixTime(1 << 32);
         for offset in [-5_i64, -1, 0, 1, 86_400] {
             let time = UnixTime(turn.0.saturating_add_signed(offset));
-            assert_eq!(turn.nearest(time.wire()), time);
+            assert_eq!(turn.near(time.wire()), time);
+        }
+    }
+
+    #[test]
+    fn a_date_of_today_stays_one_however_wrong_the_clock_is() {
+        let today = UnixTime(1_800_000_000);
+        for clock in [0, 1_799_000_000, 1_801_000_000, 4_102_444_800, 5_000_000_000] {
+            assert_eq!(UnixTime(clock).near(today.wire()), today, "{clock}");
         }
     }
 

@@ -19,6 +19,8 @@ use crate::exit::{Exit, Failure};
 /// How far signatures are back-dated, for clients whose clock is behind.
 pub const BACK_DATED: Duration = Duration::from_secs(3600);
 
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
 /// How long a turn is waited for: far longer than a stamp takes to be made and saved.
 pub const TURN: Duration = Duration::from_secs(2);
 
@@ -34,7 +36,8 @@ pub const STATE_FILE: &str = "publication.state";
 pub struct Stamp {
     /// The SOA serial of both zones: the time, or one more than the last where that is higher.
     pub serial: u32,
-    /// The inception of every signature.
+    /// The inception of every signature: back-dated, and later than the last. A record set carries no serial, so of two that
+    /// were published within one second nothing else says which is the older.
     pub inception: UnixTime,
     /// When this stamp was made: the floor for the next.
     pub made: UnixTime,
@@ -153,7 +156,8 @@ impl Stamp {
             None => (now.wire(), back_dated),
             Some(previous) => (
                 later_serial(previous.serial, now.wire()),
-                back_dated.max(previous.inception),
+                // Thousands within a second would reach the present; no signature begins after it.
+                back_dated.max(previous.inception.plus(ONE_SECOND).min(now)),
             ),
         };
         Ok(Self {
@@ -253,16 +257,28 @@ mod tests {
     const BUILT: UnixTime = UnixTime(1_000_000);
 
     #[test]
-    fn serial_and_inception_never_fall() {
+    fn serial_and_inception_rise_with_every_publication() {
         let mut stamp = Stamp::next_above(BUILT, None, UnixTime(1_000_000)).unwrap();
         for now in [1_000_000, 1_000_000, 1_000_001, 1_000_001, 1_086_400] {
             let next = Stamp::next_above(BUILT, Some(&stamp), UnixTime(now)).unwrap();
             assert!(next.serial > stamp.serial);
-            assert!(next.inception >= stamp.inception);
+            assert!(next.inception > stamp.inception);
             stamp = next;
         }
         assert_eq!(stamp.serial, 1_086_400);
         assert_eq!(stamp.inception, UnixTime(1_082_800));
+    }
+
+    #[test]
+    fn no_signature_begins_in_the_future_however_many_are_published_within_a_second() {
+        let now = UnixTime(2_000_000);
+        let mut stamp = Stamp::next_above(BUILT, None, now).unwrap();
+        for _ in 0..5000 {
+            let next = Stamp::next_above(BUILT, Some(&stamp), now).unwrap();
+            assert!(next.inception > stamp.inception || next.inception == now);
+            assert!(next.inception <= now && next.serial > stamp.serial);
+            stamp = next;
+        }
     }
 
     #[test]

@@ -279,8 +279,8 @@ impl Subject<'_> {
     fn validity(&self, rrsig: &RRSIG) -> (UnixTime, UnixTime) {
         let input = rrsig.input();
         (
-            self.now.nearest(input.sig_inception.get()),
-            self.now.nearest(input.sig_expiration.get()),
+            self.now.near(input.sig_inception.get()),
+            self.now.near(input.sig_expiration.get()),
         )
     }
 

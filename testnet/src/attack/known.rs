@@ -155,7 +155,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         promise: CLOCK,
         words: "the laptop's clock shows 2100, and nobody else attacks: what vouched for the key has expired by then",
         play: |branch| wrong_clock(branch, "@2100-01-02 00:00:00"),
-        product: refused(&["signature-not-yet-valid", "signature-expired"]),
+        product: refused(&["signature-expired"]),
         ..ALONE
     },
     Attack {
