@@ -99,7 +99,13 @@ mod tests {
     #[test]
     fn a_date_of_today_stays_one_however_wrong_the_clock_is() {
         let today = UnixTime(1_800_000_000);
-        for clock in [0, 1_799_000_000, 1_801_000_000, 4_102_444_800, 5_000_000_000] {
+        for clock in [
+            0,
+            1_799_000_000,
+            1_801_000_000,
+            4_102_444_800,
+            5_000_000_000,
+        ] {
             assert_eq!(UnixTime(clock).near(today.wire()), today, "{clock}");
         }
     }

@@ -1,9 +1,12 @@
 //! Notifications of the desktop: `org.freedesktop.Notifications` on the session bus.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 
+use zbus::export::futures_core::Stream;
 use zbus::zvariant::Value;
-use zbus::{Connection, Proxy};
+use zbus::{Connection, MessageStream, Proxy};
 
 use super::notice::Notice;
 
@@ -54,8 +57,13 @@ impl Desktop {
         self.notifications.call("CloseNotification", &id).await
     }
 
-    /// Whether the session ended.
-    pub(super) fn is_gone(&self) -> bool {
-        self.notifications.connection().is_closed()
+    /// Returns when the session ends.
+    pub(super) async fn end(&self) {
+        let mut messages = MessageStream::from(self.notifications.connection());
+        // The stream ends with the connection; what is said on it until then concerns others.
+        while poll_fn(|context| Pin::new(&mut messages).poll_next(context))
+            .await
+            .is_some_and(|message| message.is_ok())
+        {}
     }
 }

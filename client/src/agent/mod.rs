@@ -7,6 +7,7 @@ mod desktop;
 mod notice;
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,8 +20,8 @@ use notice::{Act, Shown, notices};
 
 /// The name on the session bus by which there is one agent in a session.
 pub const BUS_NAME: &str = "org.zzdot.client.Agent";
-/// How often the daemon is asked: soon enough for somebody who waits for a page.
-const EVERY: Duration = Duration::from_secs(2);
+/// Pause before a daemon that is not running, or a desktop that shows nothing yet, is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Why there is no agent.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +37,12 @@ pub enum AgentError {
     Another,
 }
 
-/// Runs until the session bus goes away. `ask` asks the daemon who is pending, and of portals; that it is not running is no failure, it may be
-/// later.
+/// Runs until the session bus goes away. `ask` asks the daemon who is pending, and of portals, and returns when that is news to
+/// whoever knows what it is given; that the daemon is not running is no failure, it may be later.
 ///
 /// # Errors
 /// [`AgentError`].
-pub async fn run<F>(ask: impl Fn() -> F) -> Result<(), AgentError>
+pub async fn run<F>(ask: impl Fn(Option<String>) -> F) -> Result<(), AgentError>
 where
     F: Future<Output = Result<Option<Value>, Failure>>,
 {
@@ -54,27 +55,45 @@ where
         Err(error) => return Err(error.into()),
     }
     let desktop = Desktop::new(&bus).await?;
+    let mut end = pin!(desktop.end());
     let mut shown = Shown::default();
-    while !desktop.is_gone() {
-        match ask().await {
-            Ok(Some(told)) => follow(&desktop, &mut shown, &told).await,
+    // What all of it was shown of.
+    let mut known = None;
+    loop {
+        let told = tokio::select! {
+            () = &mut end => return Err(AgentError::Gone),
+            told = ask(known.take()) => told,
+        };
+        match told {
+            Ok(Some(told)) if follow(&desktop, &mut shown, &told).await => {
+                known = told["news"].as_str().map(str::to_owned);
+            }
+            Ok(Some(_)) => {}
             // Whoever was shown may still wait.
             Ok(None) => tracing::debug!("the daemon is not running"),
             Err(failure) => tracing::debug!(%failure, "the daemon cannot be asked"),
         }
-        tokio::time::sleep(EVERY).await;
+        if known.is_none() {
+            tokio::select! {
+                () = &mut end => return Err(AgentError::Gone),
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
     }
-    Err(AgentError::Gone)
 }
 
-/// Shows who is new, and takes away who is decided.
-async fn follow(desktop: &Desktop, shown: &mut Shown, told: &Value) {
+/// Shows who is new, and takes away who is decided; false where something could not be shown.
+async fn follow(desktop: &Desktop, shown: &mut Shown, told: &Value) -> bool {
+    let mut all = true;
     for act in shown.compare(notices(told)) {
         match act {
             Act::Show(notice) => match desktop.show(&notice).await {
                 Ok(id) => shown.is_shown(&notice, id),
-                // Nobody shows notifications yet: tried again the next time.
-                Err(error) => tracing::warn!(%error, "nothing can be shown"),
+                // Nobody shows notifications yet: tried again.
+                Err(error) => {
+                    all = false;
+                    tracing::warn!(%error, "nothing can be shown");
+                }
             },
             Act::Close(id) => {
                 if let Err(error) = desktop.close(id).await {
@@ -83,4 +102,5 @@ async fn follow(desktop: &Desktop, shown: &mut Shown, told: &Value) {
             }
         }
     }
+    all
 }

@@ -15,14 +15,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let ask = || async {
-        let Some(mut told) = arguments.place.ask(&Request::new("pending")).await? else {
-            return Ok(None);
-        };
-        if let Some(status) = arguments.place.ask(&Request::new("status")).await? {
-            told["portal"] = status["portal"].clone();
+    let ask = |known: Option<String>| async {
+        let mut request = Request::new("news");
+        if let Some(known) = known {
+            request = request.with("known", known);
         }
-        Ok(Some(told))
+        arguments.place.ask(&request).await
     };
     agent::run(ask).await.map_err(|error| {
         cannot_run(error.to_string()).with_hint(

@@ -3,6 +3,7 @@
 //! The tools carry out the same orders on the store themselves where no daemon is running.
 
 mod decide;
+mod news;
 mod suspect;
 mod tell;
 mod transfer;
@@ -115,6 +116,7 @@ pub async fn carry_out(household: &impl Household, request: &Request) -> Result<
         "resolvers" => Ok(tell::resolvers(household)),
         "pending" => Ok(tell::pending(household)),
         "networks" => Ok(tell::networks(household)),
+        "news" => news::news(household, request).await,
         "verify" => decide::verify(household, request).await,
         "approve" => decide::approve(household, request).await,
         "dismiss" => decide::dismiss(household, request).await,

@@ -265,7 +265,7 @@ async fn what_one_computer_knows_is_taken_over_as_a_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn every_order_that_changes_trust_needs_authority() {
-    let open = ["status", "resolvers", "pending", "networks"];
+    let open = ["status", "resolvers", "pending", "networks", "news"];
     let closed = [
         "verify",
         "approve",
@@ -328,4 +328,39 @@ async fn what_a_person_says_about_a_network_takes_authority_and_a_network_in_dou
         let said = lab.declined(wrong).await.to_string();
         assert!(said.contains("sixteen"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn news_is_told_at_once_and_then_when_something_changes() {
+    let lab = Lab::new();
+    let known = lab.order(Request::new("news")).await.unwrap();
+    assert_eq!(known["pending"][0]["why"], "unverified");
+    assert_eq!(known["portal"], json!({ "open": null, "address": null }));
+    let request = Request::new("news").with("known", known["news"].clone());
+    let waiting = lab.order(request);
+    let mut waiting = std::pin::pin!(waiting);
+    let soon = std::time::Duration::from_millis(50);
+    assert!(
+        tokio::time::timeout(soon, &mut waiting).await.is_err(),
+        "there is no news"
+    );
+    lab.waits(identity(5), 2, WhyPending::FirstUse);
+    // Much sooner than it would look again by itself.
+    let soon = std::time::Duration::from_millis(1500);
+    let told = tokio::time::timeout(soon, waiting).await;
+    let told = told.expect("told of the change").unwrap();
+    assert_eq!(told["pending"][0]["why"], "first-use");
+    assert_ne!(told["news"], known["news"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_news_hears_after_a_while_that_there_is_none() {
+    let lab = Lab::new();
+    let known = lab.order(Request::new("news")).await.unwrap();
+    let request = Request::new("news").with("known", known["news"].clone());
+    let began = tokio::time::Instant::now();
+    let again = lab.order(request).await.unwrap();
+    assert_eq!(again, known);
+    let waited = began.elapsed();
+    assert!(waited < crate::control::CONTROL_IDLE && waited.as_secs() >= 10);
 }
