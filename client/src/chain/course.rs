@@ -2,6 +2,7 @@
 
 use hickory_proto::rr::{Name, RecordType};
 use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::owners::upstreams_owner;
 use zzdot_zonegen::upstream::UpstreamId;
 
 use super::action::Step;
@@ -149,8 +150,12 @@ impl Survey {
         if own.upstreams.is_empty() {
             return self.set_phase(site, Phase::Read);
         }
-        // The version once more: what it said before was of the same one.
-        let mut questions = vec![(name.as_name().clone(), RecordType::SOA)];
+        // The version once more: what it said before was of the same one. And the list once more: answers overtake each
+        // other, so that the one that came may be older than the version that came with it.
+        let mut questions = vec![
+            (name.as_name().clone(), RecordType::SOA),
+            (upstreams_owner(name), RecordType::PTR),
+        ];
         for upstream in &own.upstreams {
             questions.extend(claim_questions(name, upstream));
         }
@@ -217,8 +222,12 @@ impl Survey {
             }
             Err(flaw) => return self.stop_at(site, &flaw),
         };
-        let mut changed = version.serial != own.version.serial;
-        let (mut edges, mut first, mut ports) = (Vec::new(), 1, Vec::new());
+        let listed = match reader.upstreams(name) {
+            Ok((listed, ..)) => listed,
+            Err(flaw) => return self.stop_at(site, &flaw),
+        };
+        let mut changed = version.serial != own.version.serial || listed != own.upstreams;
+        let (mut edges, mut first, mut ports) = (Vec::new(), place::CLAIMS, Vec::new());
         for to in &own.upstreams {
             let claim = read_claim(flight, first, to, &own.keys, clock);
             first += claim_questions(name, to).len();

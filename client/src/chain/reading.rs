@@ -54,6 +54,8 @@ pub(super) enum Root<'k> {
 pub(super) mod place {
     pub(in super::super) const SOA: usize = 0;
     pub(super) const UPSTREAMS: usize = 1;
+    /// Where version and list are asked for once more, the claims follow.
+    pub(in super::super) const CLAIMS: usize = 2;
     pub(super) const SERVER_TYPE: usize = 2;
     pub(super) const TLSA: usize = 3;
     pub(super) const DNSKEY: usize = 4;
@@ -215,7 +217,10 @@ impl<'f> Reader<'f> {
         told.ok_or_else(|| self.flight.useless(place::SERVER_TYPE))
     }
 
-    fn upstreams(&mut self, name: &ResolverName) -> Result<(Vec<UpstreamId>, bool, bool), Flaw> {
+    pub(super) fn upstreams(
+        &mut self,
+        name: &ResolverName,
+    ) -> Result<(Vec<UpstreamId>, bool, bool), Flaw> {
         let found = self.look(place::UPSTREAMS)?;
         let (mut upstreams, mut odd) = (Vec::new(), false);
         for data in found.data().iter().take(MAX_UPSTREAMS) {

@@ -131,6 +131,24 @@ fn a_change_in_between_is_read_again() {
     assert!(trip.chain.complete);
 }
 
+/// Who passes questions on passes answers on as they come.
+#[test]
+fn a_list_that_is_older_than_the_version_beside_it_is_read_again() {
+    let mut world = World::of(3);
+    world.hop(0, 1);
+    let trip = world.survey_while(|world, round| {
+        world.resolvers[0].overtaken = None;
+        if round == 0 {
+            world.resolvers[0].overtaken = world.resolvers[0].zones.take();
+            world.clock.0 += 1;
+            world.hop(0, 2);
+            world.publish(0);
+        }
+    });
+    let expected = ["->0 proven met", "0>1 proven met", "0>2 proven met"];
+    assert_eq!(trip.hops, expected, "{:#?}", trip.steps);
+}
+
 #[test]
 fn what_changes_each_time_is_opaque() {
     let mut world = World::of(3);

@@ -46,6 +46,8 @@ pub(super) struct Resolver {
     pub(super) passes: bool,
     /// Whether it answers at all.
     pub(super) answers: bool,
+    /// Zones of before, out of which the list of upstreams is still answered.
+    pub(super) overtaken: Option<Published>,
     stamp: Option<Stamp>,
     pub(super) zones: Option<Published>,
 }
@@ -100,6 +102,7 @@ impl World {
             upstreams: Vec::new(),
             passes: true,
             answers: true,
+            overtaken: None,
             stamp: None,
             zones: None,
         });
@@ -222,7 +225,10 @@ impl World {
         if !resolver.answers {
             return None;
         }
-        let zones = resolver.zones.as_ref().unwrap();
+        let zones = match (qtype, &resolver.overtaken) {
+            (RecordType::PTR, Some(before)) => before,
+            _ => resolver.zones.as_ref().unwrap(),
+        };
         let mut response = Message::response(0, hickory_proto::op::OpCode::Query);
         let found = zones
             .anchor_zone
