@@ -203,10 +203,10 @@ pub(super) async fn keep(upstream: Weak<Upstream>, mut memory: Changes) {
             let _ = pool.connect(now() + CONNECT_AHEAD).await;
         }
         if route == Route::Encrypted
-            && discovery.chains.looks_behind_unseen()
+            && discovery.chains.looks_ahead()
             && let Some(pool) = discovery.pool()
         {
-            // For the first questions to come.
+            // For the next questions to come.
             upstream.survey_if_due(discovery, &pool);
         }
         let proven = || discovery.pool().is_some_and(|pool| pool.is_connected());

@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A survey that did not end by then never will: its task is gone.
 const LOST: Duration = SURVEY_TIMEOUT.saturating_mul(3);
+/// For so long after a question chains are looked at again without another: the next one is to find its way.
+const AWAKE: Duration = Duration::from_secs(600);
 /// How soon a survey may follow another, whatever for.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -98,6 +100,8 @@ pub(in crate::upstream) struct Routing {
     last_begun: Option<Instant>,
     /// Behind which connection it looked.
     looked_behind: Option<Link>,
+    /// When the last question came.
+    asked: Option<Instant>,
     /// When the next one is due by itself.
     due: Option<Instant>,
     in_vain: u32,
@@ -114,6 +118,7 @@ impl Routing {
             surveys: 0,
             last_begun: None,
             looked_behind: None,
+            asked: None,
             due: None,
             in_vain: 0,
         }
@@ -210,7 +215,7 @@ impl Routing {
         }
     }
 
-    /// Whether a survey is due, for a question that is about to be asked.
+    /// Whether a survey is due.
     pub(in crate::upstream) fn wants_survey(
         &self,
         link: Link,
@@ -226,6 +231,18 @@ impl Routing {
         // Where the last one failed, what is stale waits for its turn.
         let wanted = changed || due || (stale && self.in_vain == 0);
         wanted && self.may_begin(now)
+    }
+
+    /// A question came.
+    pub(in crate::upstream) fn on_question(&mut self, now: Instant) {
+        self.asked = Some(now);
+    }
+
+    /// Whether surveys are made that no question asks for: the first one, and while questions are to be expected.
+    pub(in crate::upstream) fn looks_ahead(&self, now: Instant) -> bool {
+        let lately = |asked: Instant| now.saturating_duration_since(asked) < AWAKE;
+        self.policy != RoutePolicy::Nearest
+            && (self.found.is_none() || self.asked.is_some_and(lately))
     }
 
     /// Whether one may begin at all.

@@ -50,8 +50,12 @@ impl Upstream {
         pool: &Arc<DotPool>,
     ) -> Way {
         let chains = &discovery.chains;
-        if chains.routing().policy() == RoutePolicy::Nearest {
-            return Way::Nearest;
+        {
+            let mut routing = chains.routing();
+            if routing.policy() == RoutePolicy::Nearest {
+                return Way::Nearest;
+            }
+            routing.on_question(now());
         }
         // Before the look, so that no survey's end is missed.
         let ended = chains.surveys.subscribe();

@@ -8,7 +8,6 @@ use zzdot_zonegen::clock::UnixTime;
 use super::super::now;
 use super::decision::Way;
 use super::{Chains, link};
-use crate::config::RoutePolicy;
 use crate::dot::DotPool;
 use crate::session::Failure;
 
@@ -67,9 +66,8 @@ impl Chains {
         self.to_end.load(Ordering::Relaxed)
     }
 
-    /// Whether surveys are wanted, and there was none yet.
-    pub(in crate::upstream) fn looks_behind_unseen(&self) -> bool {
-        let routing = self.routing();
-        routing.policy() != RoutePolicy::Nearest && routing.last().is_none()
+    /// Whether it is looked behind the nearest without a question.
+    pub(in crate::upstream) fn looks_ahead(&self) -> bool {
+        self.routing().looks_ahead(now())
     }
 }

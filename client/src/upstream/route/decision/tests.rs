@@ -126,6 +126,24 @@ fn it_is_looked_at_again_while_it_still_holds_and_nobody_waits_for_that() {
 }
 
 #[test]
+fn it_is_looked_at_again_without_a_question_for_a_while_after_one() {
+    let mut lab = strict();
+    assert!(lab.routing.looks_ahead(lab.now()), "the first time");
+    lab.survey(Ok(line_chain()));
+    assert!(!lab.routing.looks_ahead(lab.now()), "nobody asked yet");
+    lab.routing.on_question(lab.now());
+    lab.at = 599;
+    assert!(lab.routing.looks_ahead(lab.now()));
+    lab.at = 600;
+    assert!(!lab.routing.looks_ahead(lab.now()));
+    assert!(
+        !Lab::new(RoutePolicy::Nearest)
+            .routing
+            .looks_ahead(lab.now())
+    );
+}
+
+#[test]
 fn a_computer_that_slept_relies_on_nothing_of_before() {
     let mut lab = strict();
     lab.survey(Ok(line_chain()));
