@@ -58,3 +58,13 @@ fn what_dhclient_writes_over_us_is_put_aside_and_put_back() {
 fn a_file_written_by_a_person_is_put_back_to_the_letter() {
     play("static");
 }
+
+#[test]
+fn a_portal_in_a_lease_is_read_under_the_names_that_real_clients_give_it() {
+    play("portal-options");
+}
+
+#[test]
+fn a_portal_announced_where_somebody_is_known_opens_nothing() {
+    play("portal-announced");
+}

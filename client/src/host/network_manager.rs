@@ -142,13 +142,9 @@ fn lease_options(lease: &Properties, says: &mut LinkSays) {
     if says.dhcp.is_none() && dhcp != Dhcp::default() {
         says.dhcp = Some(dhcp);
     }
-    // By the names of several versions and of both of its DHCP clients.
-    let portal = [
-        "captive_portal",
-        "default_url",
-        "unknown_114",
-        "v4_captive_portal",
-    ];
+    // DHCP's option 114 and DHCPv6's option 103, by the names of its own table and of dhclient's. Not `v4_captive_portal`,
+    // which is dhclient's for option 160 and belongs to others (RFC 8910 §4.2).
+    let portal = ["default_url", "dhcp6_v6_captive_portal"];
     says.captive_portal = says
         .captive_portal
         .take()

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::Value;
 
-use super::{Desktop, ROUTER, eventually, past, replace, resolvconf};
+use super::{Desktop, ROUTER, eventually, past, portals, replace, resolvconf};
 use crate::{
     products,
     story::{Failure, Told},
@@ -44,7 +44,7 @@ const OWN: [Case; 5] = [
 /// All of them.
 pub fn all() -> impl Iterator<Item = Case> {
     let more = past::CASES.into_iter().chain(resolvconf::CASES);
-    OWN.into_iter().chain(more)
+    OWN.into_iter().chain(more).chain(portals::CASES)
 }
 
 /// The case with this name.

@@ -5,6 +5,7 @@
 
 mod cases;
 mod past;
+mod portals;
 mod resolvconf;
 
 use std::{

@@ -10,6 +10,14 @@ use crate::host::{Dhcp, Domain, LINKS_MAX, LinkSays};
 /// Words of one statement that are looked at.
 const WORDS_MAX: usize = 64;
 
+/// How dhclient names DHCP's option 114, which is the portal's (RFC 8910 §2.1); its table is older than that.
+///
+/// What it names `v4-captive-portal` is option 160, which RFC 7710 had taken and RFC 8910 §4.2 gave back: others use it for
+/// something else, and it says nothing here.
+const DEFAULT_URL: &str = "default-url";
+/// How it names DHCPv6's option 103 (RFC 8910 §2.2).
+const V6_CAPTIVE_PORTAL: &str = "dhcp6.v6-captive-portal";
+
 /// The last lease of each interface, for IPv4 and for IPv6.
 #[must_use]
 pub fn dhclient(text: &str) -> Vec<LinkSays> {
@@ -74,12 +82,7 @@ fn lease(reader: &mut Reader<'_>) -> Option<(String, LinkSays)> {
                 says.domains
                     .extend(domains.iter().filter_map(|word| word.parse().ok()));
             }
-            [
-                "option",
-                "v4-captive-portal" | "captive-portal" | "dhcp6.v6-captive-portal",
-                uri,
-                ";",
-            ] => {
+            ["option", DEFAULT_URL | V6_CAPTIVE_PORTAL, uri, ";"] => {
                 says.captive_portal = plain(uri);
             }
             ["expire", when @ .., ";"] => says.expires = moment(when),
@@ -234,7 +237,8 @@ lease {
   option dhcp-server-identifier 192.168.1.1;
   option domain-name-servers 192.168.1.1,192.168.1.2;
   option domain-name "lan";
-  option v4-captive-portal "https://portal.example/";
+  option default-url "https://portal.example/";
+  option v4-captive-portal "https://a-telephone.example/";
   renew 0 2026/11/22 05:05:00;
   expire 0 2026/11/22 05:10:00;
 }
@@ -251,6 +255,7 @@ lease6 {
   }
   option dhcp6.name-servers 2001:db8::1,fe80::1;
   option dhcp6.domain-search "a.example.","b.example.";
+  option dhcp6.v6-captive-portal "https://six.portal.example/";
 }
 lease {
   interface "eth1";
@@ -281,6 +286,10 @@ lease {
         assert_eq!(
             v4.captive_portal.as_deref(),
             Some("https://portal.example/")
+        );
+        assert_eq!(
+            v6.captive_portal.as_deref(),
+            Some("https://six.portal.example/")
         );
         assert_eq!(v6.servers.len(), 2);
         assert_eq!(v6.leased, Some("2001:db8::7".parse().unwrap()));
