@@ -119,6 +119,7 @@ fn bounded(event: &Event, octets: usize) {
             assert!(!(link.reaches_out && link.below.is_some()));
         }
         Event::Default(hops) | Event::DefaultGone(hops) => assert!(hops.len() <= NEXT_HOPS_MAX),
+        Event::Portal(_, page) => assert!(page.len() <= octets),
         Event::Address(_) | Event::AddressGone(_) | Event::LinkGone(_) | Event::Neighbour(_) => {}
     }
 }

@@ -68,3 +68,8 @@ fn a_portal_in_a_lease_is_read_under_the_names_that_real_clients_give_it() {
 fn a_portal_announced_where_somebody_is_known_opens_nothing() {
     play("portal-announced");
 }
+
+#[test]
+fn a_portal_that_a_router_advertises_is_heard_from_the_kernel() {
+    play("portal-advertised");
+}

@@ -1,10 +1,14 @@
 //! Portals that a router announces in its leases (RFC 8910): under which names the real programs keep them, and that
 //! such an announcement opens nothing where somebody is known.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs, io,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6},
+};
 
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Case, Desktop, LAN, ROUTER, eventually};
 use crate::{
@@ -13,7 +17,7 @@ use crate::{
     story::{Failure, Told},
 };
 
-pub(super) const CASES: [Case; 2] = [
+pub(super) const CASES: [Case; 3] = [
     Case {
         name: "portal-options",
         play: options,
@@ -21,6 +25,10 @@ pub(super) const CASES: [Case; 2] = [
     Case {
         name: "portal-announced",
         play: announced,
+    },
+    Case {
+        name: "portal-advertised",
+        play: advertised,
     },
 ];
 
@@ -126,6 +134,36 @@ fn announced(desktop: &mut Desktop) -> Told {
         ));
     }
     Ok(())
+}
+
+/// A router advertises a page to everybody on the link, and the kernel, which nobody has taken this from, passes it on.
+fn advertised(desktop: &mut Desktop) -> Told {
+    desktop.run("ip", &["addr", "add", "192.168.77.20/24", "dev", LAN])?;
+    desktop.run("ip", &["route", "add", "default", "via", ROUTER])?;
+    fs::write("/etc/resolv.conf", format!("nameserver {ROUTER}\n"))?;
+    start_client(desktop, "advertised")?;
+    eventually(|| {
+        desktop.router.within(advertise)?;
+        Ok(status(desktop, "advertised")?.to_string().contains(PORTAL))
+    })
+}
+
+/// Sends an advertisement of a router (RFC 4861 §4.2) with nothing in it but a page (RFC 8910 §2.3).
+fn advertise() -> io::Result<()> {
+    const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let index = nix::net::if_::if_nametoindex(LAN)?;
+    let mut message = vec![134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut option = vec![37, 0];
+    option.extend(PORTAL.as_bytes());
+    option.resize(option.len().next_multiple_of(8), 0);
+    option[1] = u8::try_from(option.len() / 8).map_err(io::Error::other)?;
+    message.extend(option);
+    // The kernel puts in the checksum (RFC 3542 §3.1).
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+    // Nobody believes one that a router could have passed on (RFC 4861 §6.1.2).
+    socket.set_multicast_hops_v6(255)?;
+    let everybody = SocketAddrV6::new(ALL_NODES, 0, 0, index);
+    socket.send_to(&message, &everybody.into()).map(drop)
 }
 
 /// The router gives leases and has names ready for the appliance, and does not answer anybody else.

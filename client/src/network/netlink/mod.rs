@@ -1,5 +1,6 @@
 //! What the kernel says: links, addresses, routes, neighbours and wireless networks, over netlink.
 
+mod advertised;
 mod ask;
 mod dump;
 mod elements;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::advertised;
 use crate::network::MacAddress;
 
 const HEADER_BYTES: usize = 16;
@@ -22,6 +23,7 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
+const RTM_NEWNDUSEROPT: u16 = 68;
 
 /// The dump was not consistent, since something changed meanwhile.
 const NLM_F_DUMP_INTR: u16 = 16;
@@ -98,6 +100,8 @@ pub enum Event {
     DefaultGone(Vec<RouteRow>),
     /// A neighbour; without its hardware address where nobody answers for it.
     Neighbour(NeighbourRow),
+    /// A router on the link of this number names a page for those who have to log in (RFC 8910 §2.3).
+    Portal(u32, String),
 }
 
 /// A link.
@@ -228,6 +232,10 @@ impl Message<'_> {
                 mac: None,
                 ..neighbour(body)?
             }),
+            RTM_NEWNDUSEROPT => {
+                let (index, page) = advertised::portal(body)?;
+                Event::Portal(index, page)
+            }
             _ => return self.outcome(),
         };
         Some(Said::Event(event))

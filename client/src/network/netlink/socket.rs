@@ -11,8 +11,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::dump::{Dump, Told};
 use super::parse::{Said, read};
 
-/// Groups of `linux/rtnetlink.h`: links, neighbours, addresses and routes of both families.
-const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+/// Groups of `linux/rtnetlink.h`: links, neighbours, addresses and routes of both families, and what routers advertise
+/// beside.
+const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 20];
 /// Room for what the kernel says while nobody reads. What does not fit is noticed and asked for again.
 const BUFFER_BYTES: usize = 1 << 20;
 /// `ENOBUFS`: something did not fit, and is lost.

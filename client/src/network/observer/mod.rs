@@ -216,7 +216,8 @@ impl Observer {
             prefixes: prefixes.into_iter().collect(),
             dhcp_server: given.dhcp_server,
             dhcp_domain: given.dhcp_domain,
-            captive_portal: given.captive_portal,
+            // DHCP is asked for; what is advertised comes by itself.
+            captive_portal: given.captive_portal.or_else(|| self.tables.portal(index)),
             ssid,
             security: wireless.and_then(|wireless| wireless.security),
             resolvers: given.resolvers,
@@ -291,7 +292,7 @@ impl Observer {
                     } else if life.down_since.is_none() {
                         life.down_since = Some(now);
                         // Whoever answers for an address after this has to show it anew.
-                        self.tables.forget_neighbours(index);
+                        self.tables.forget_what_was_heard(index);
                     }
                 }
             }

@@ -44,11 +44,17 @@ pub(super) struct Tables {
     addresses: BTreeSet<AddressRow>,
     routes: BTreeSet<RouteRow>,
     neighbours: BTreeMap<(u32, IpAddr), MacAddress>,
+    portals: BTreeMap<u32, String>,
 }
 
 impl Tables {
     pub(super) fn begin_afresh(&mut self) {
-        *self = Self::default();
+        // What routers advertise is said when it comes, and not again for the asking.
+        let portals = std::mem::take(&mut self.portals);
+        *self = Self {
+            portals,
+            ..Self::default()
+        };
     }
 
     pub(super) fn apply(&mut self, event: Event) {
@@ -62,7 +68,7 @@ impl Tables {
                 self.links.remove(&index);
                 self.addresses.retain(|row| row.index != index);
                 self.routes.retain(|row| row.index != index);
-                self.forget_neighbours(index);
+                self.forget_what_was_heard(index);
             }
             Event::Address(row) => {
                 self.forget_address(row);
@@ -89,11 +95,23 @@ impl Tables {
                     self.neighbours.insert(key, mac);
                 }
             }
+            Event::Portal(index, page) => {
+                if self.portals.len() < LINKS_MAX || self.portals.contains_key(&index) {
+                    self.portals.insert(index, page);
+                }
+            }
         }
     }
 
-    pub(super) fn forget_neighbours(&mut self, index: u32) {
+    /// What others on the link said, who may be others when it is up again.
+    pub(super) fn forget_what_was_heard(&mut self, index: u32) {
         self.neighbours.retain(|(on, _), _| *on != index);
+        self.portals.remove(&index);
+    }
+
+    /// The page that a router on the link names (RFC 8910).
+    pub(super) fn portal(&self, index: u32) -> Option<String> {
+        self.portals.get(&index).cloned()
     }
 
     fn forget_address(&mut self, gone: AddressRow) {

@@ -111,6 +111,38 @@ fn row(index: u32, flags: u32, kind: Option<&str>) -> LinkRow {
 }
 
 #[test]
+fn a_page_that_a_router_advertises_counts_until_the_link_goes_and_after_that_of_a_lease() {
+    let mut machine = Machine::new();
+    machine.plugged();
+    let page = |machine: &mut Machine| machine.sight().view.captive_portal;
+    assert_eq!(page(&mut machine), None);
+    machine.event(Event::Portal(3, "https://elsewhere.example/".to_owned()));
+    assert_eq!(page(&mut machine), None);
+    machine.event(Event::Portal(2, "https://portal.example/".to_owned()));
+    assert_eq!(
+        page(&mut machine).as_deref(),
+        Some("https://portal.example/")
+    );
+    // Asked for everything anew, the kernel does not say it again.
+    machine.tell(Told::Afresh);
+    machine.plugged();
+    machine.tell(Told::Whole);
+    assert_eq!(
+        page(&mut machine).as_deref(),
+        Some("https://portal.example/")
+    );
+    let given = machine.observer.given.get_mut(&2).unwrap();
+    given.captive_portal = Some("https://lease.example/".to_owned());
+    assert_eq!(
+        page(&mut machine).as_deref(),
+        Some("https://lease.example/")
+    );
+    machine.event(Event::LinkGone(2));
+    machine.plugged();
+    assert_eq!(page(&mut machine), None);
+}
+
+#[test]
 fn a_link_is_settled_the_moment_its_router_is_known_and_not_before() {
     let mut machine = Machine::new();
     machine.plugged();
