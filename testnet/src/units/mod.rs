@@ -168,6 +168,8 @@ impl Machine {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin")
             .env("HOME", "/root")
+            // While resolved starts, a question is lost; five seconds would pass before it is asked again.
+            .env("RES_OPTIONS", "timeout:1")
             .stdin(Stdio::null());
         Ok(command)
     }
