@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use zzdot::{
     answer::{Asker, LocalZones, Outcome, Responder, Transport, cookie::Secret},
     counters::Counters,
-    resolve::{Resolution, ResolveError, Source},
+    resolve::{Passage, Resolution, ResolveError, Source, Through},
 };
 use zzdot_client::cache::{Cache, Limits};
 use zzdot_client::discover::{
@@ -21,6 +21,7 @@ use zzdot_zonegen::{
     identity::Identity,
     publication::Stamp,
     publish::publish,
+    upstream::{self, Proof, PublishedUpstream, ServerKind, UnnamedLabel, UpstreamId},
     zone::{Publication, ServerType},
 };
 
@@ -32,6 +33,9 @@ pub fn now() -> UnixTime {
 /// The address at which the appliance serves.
 pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+/// The address that it says it asks.
+const UPSTREAM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
+
 /// An appliance, and whose it is. Keys and signatures are drawn anew in each process.
 pub struct Appliance {
     /// Who it is.
@@ -41,16 +45,26 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    /// One that forwards to nobody.
+    /// One that forwards to nobody, and says that there is an upstream.
     pub fn new() -> Self {
         let suffix = "zz.".parse().expect("a name");
         let identity =
             Identity::invent(&suffix, &ring::rand::SystemRandom::new()).expect("an identity");
+        let address = SocketAddr::new(UPSTREAM, 53);
+        let upstream = PublishedUpstream {
+            id: UpstreamId::Unnamed(UnnamedLabel::new(address)),
+            kind: ServerKind::Unknown,
+            transport: upstream::Transport::Plain,
+            proof: Proof::None,
+            addresses: vec![UPSTREAM],
+            ksks: Vec::new(),
+            tls: None,
+        };
         let publication = Publication {
             server_type: ServerType::Forwarder,
             addresses: vec![ADDRESS],
             dot_port: 853,
-            upstreams: Vec::new(),
+            upstreams: vec![upstream],
         };
         let stamp = Stamp::next(None, now()).expect("a clock that is right");
         let zones = publish(&identity, &publication, &stamp).expect("zones");
@@ -127,5 +141,15 @@ impl Source for Nowhere {
 
     fn describe(&self) -> serde_json::Value {
         serde_json::Value::Null
+    }
+
+    fn passage(&self) -> Option<&dyn Passage> {
+        Some(self)
+    }
+}
+
+impl Passage for Nowhere {
+    fn pass(&self, _: &Through, query: Arc<[u8]>, deadline: Instant) -> Resolution<'_> {
+        self.resolve(query, deadline)
     }
 }
