@@ -209,6 +209,17 @@ fn resolved(machine: &mut Machine) -> Told {
         let resolves = machine.resolves("www.example")?;
         Ok(resolves && machine.encrypted()? > 0)
     })?;
+    // What was taken from the link is forgotten with networkd, and taken again by a unit without any capability.
+    links_have(machine, OWN_DOMAIN, false)?;
+    machine.becomes("zzdot-client-follow.service", "ActiveState", "active")?;
+    let more = NETWORK.replace(OWN_DOMAIN, &format!("{OWN_DOMAIN} {LATER_DOMAIN}"));
+    machine.write("/etc/systemd/network/lan.network", &more)?;
+    machine.run("systemctl", &["restart", "systemd-networkd.service"])?;
+    eventually("the domains that networkd brought", || {
+        let journal = fs::read_to_string(machine.on_disk(JOURNAL))?;
+        Ok(journal.contains(LATER_DOMAIN))
+    })?;
+    links_have(machine, OWN_DOMAIN, false)?;
     machine.run(
         "systemctl",
         &["kill", "--signal=KILL", "--kill-who=main", unit],
@@ -231,6 +242,7 @@ fn resolved(machine: &mut Machine) -> Told {
     eventually("a name without the client", || {
         machine.resolves("gone.example")
     })?;
+    links_have(machine, OWN_DOMAIN, true)?;
     let failed = machine.run(
         "systemctl",
         &["list-units", "--failed", "--plain", "--no-legend"],
@@ -241,7 +253,22 @@ fn resolved(machine: &mut Machine) -> Told {
 /// As the client keeps it.
 const JOURNAL: &str = "/var/lib/zzdot-front/journal.json";
 /// The address that the lab gave it stays; the name server is what is new.
-const NETWORK: &str = "[Match]\nName=lan\n[Network]\nDNS=192.168.78.1\nKeepConfiguration=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n";
+const NETWORK: &str = "[Match]\nName=lan\n[Network]\nDNS=192.168.78.1\nDomains=home.example\nKeepConfiguration=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n";
+
+/// Of the link itself; names below it would go past the client.
+const OWN_DOMAIN: &str = "home.example";
+
+/// One that comes with another configuration.
+const LATER_DOMAIN: &str = "later.example";
+
+/// Waits until resolved has this domain on a link, or on none.
+fn links_have(machine: &Machine, domain: &str, expected: bool) -> Told {
+    eventually("the domains of links", || {
+        let domains = machine.run("resolvectl", &["domain"])?;
+        let links = domains.lines().filter(|line| line.starts_with("Link"));
+        Ok(links.into_iter().any(|line| line.contains(domain)) == expected)
+    })
+}
 
 fn on_disk(machine: &Machine) -> Result<String, Failure> {
     Ok(fs::read_to_string(machine.on_disk("/etc/resolv.conf"))?)
