@@ -257,3 +257,21 @@ fn a_trace_is_told_as_text_as_json_and_as_a_picture_of_the_daemon_and_without_on
     lab.near.set_manner(Manner::Silent);
     lab.assert_no_question_in_clear();
 }
+
+#[test]
+fn of_a_server_whose_key_is_configured_it_is_told_that_it_says_nothing_about_whom_it_asks() {
+    let lab = Lab::new();
+    let pin = data_encoding::BASE64.encode(&lab.near.identity.spki_sha256());
+    let settings = format!(
+        "server = \"tls://{}#dns.example\"\npin = \"sha256/{pin}\"",
+        lab.near.dot
+    );
+    let daemon = Daemon::start(lab.folder.path(), &settings);
+    let told = daemon.tool(&["trace", "--json"]);
+    assert_eq!(code(&told), 5, "{}", stderr(&told));
+    let trace: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(trace["hops"][0]["label"], "proven", "{trace}");
+    assert_eq!(trace["hops"][0]["proof"], "pin");
+    assert_eq!(trace["weakness"]["reason"], "says-nothing");
+    assert_eq!(trace["weakness"]["to"], Value::Null);
+}
