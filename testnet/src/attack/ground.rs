@@ -23,6 +23,7 @@ use zzdot_zonegen::identity::Identity;
 
 use super::{
     Attack, Outcome, Stage,
+    together::all_at_once,
     victim::{Kind, Told as Answered, Victim},
 };
 use crate::{
@@ -312,18 +313,8 @@ impl Branch {
     /// Starts those who do not run, all at the same time.
     pub(super) fn start_victims(&mut self) -> Told {
         let (identity, resolver) = (&self.identity, self.resolver.into());
-        thread::scope(|scope| {
-            let starts: Vec<_> = self
-                .victims
-                .iter_mut()
-                .map(|victim| scope.spawn(|| victim.start(resolver, identity)))
-                .collect();
-            starts.into_iter().try_for_each(|start| {
-                start
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        })
+        let starts = all_at_once(&mut self.victims, |victim| victim.start(resolver, identity));
+        starts.into_iter().collect()
     }
 
     /// The attacker writes down what the resolver publishes.
@@ -384,21 +375,10 @@ impl Branch {
     }
 
     fn answers(&self, questions: &[Question]) -> Vec<(Kind, Answered)> {
-        thread::scope(|scope| {
-            let asking: Vec<_> = self
-                .victims
-                .iter()
-                .flat_map(|victim| questions.iter().map(move |question| (victim, question)))
-                .map(|(victim, question)| scope.spawn(move || (victim.kind, victim.ask(question))))
-                .collect();
-            asking
-                .into_iter()
-                .map(|asking| {
-                    asking
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect()
+        let victims = self.victims.iter();
+        let asking = victims.flat_map(|one| questions.iter().map(move |question| (one, question)));
+        all_at_once(asking, |(victim, question)| {
+            (victim.kind, victim.ask(question))
         })
     }
 

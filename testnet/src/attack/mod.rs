@@ -16,6 +16,7 @@ mod play;
 mod portals;
 mod schedule;
 mod stolen;
+mod together;
 mod victim;
 mod wireless;
 mod zones;

@@ -3,6 +3,7 @@
 
 use std::{
     net::IpAddr,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     attacker::{Dns, Dot, Impostor, Manner, answers},
+    programs,
     story::{Failure, Told},
 };
 
@@ -290,8 +292,10 @@ pub(super) fn own_identity() -> Result<Manner, Failure> {
     })
 }
 
+/// On a host: a child has the network of the thread that starts it.
 pub(super) fn ip(host: &crate::Host, arguments: &[&str]) -> Told {
-    let output = host.output("ip", arguments)?;
+    let mut command = Command::new(programs::find("ip")?);
+    let output = host.within(|| command.args(arguments).output())?;
     if output.status.success() {
         return Ok(());
     }

@@ -4,13 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     path::Path,
-    thread,
 };
 
 use hickory_proto::rr::Name;
 use serde::{Deserialize, Serialize};
 
-use super::{Attack, Branch, Ground, Group, Kind, Outcome, Scene};
+use super::{Attack, Branch, Ground, Group, Kind, Outcome, Scene, together::all_at_once};
 use crate::story::{Failure, Teller, Told};
 
 /// What came of an attack.
@@ -55,26 +54,10 @@ pub fn play(group: &Group, only: Option<&str>, folder: &Path) -> Result<Vec<Repo
         ground.start_resolver()?;
     }
     teller.tell(format!("{} branches are up", branches.len()));
-    let played: Vec<Told> = thread::scope(|scope| {
-        let playing: Vec<_> = branches
-            .iter_mut()
-            .map(|(attack, branch)| {
-                let teller = &teller;
-                scope.spawn(move || {
-                    let told = branch.play();
-                    teller.tell(format!("played: {}", attack.test));
-                    told
-                })
-            })
-            .collect();
-        playing
-            .into_iter()
-            .map(|played| {
-                played
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+    let played = all_at_once(&mut branches, |(attack, branch)| {
+        let told = branch.play();
+        teller.tell(format!("played: {}", attack.test));
+        told
     });
     let mut reports = Vec::new();
     for ((attack, branch), told) in branches.iter().zip(played) {

@@ -9,7 +9,6 @@ use std::{
     io,
     net::{SocketAddr, UdpSocket},
     path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +25,10 @@ use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 use zzdot_zonegen::{clock::UnixTime, identity::Identity};
 
-use super::{ALONE, Attack, Branch, Ground, ground::TRUTH, victim::listen, zones::own_zones};
+use super::{
+    ALONE, Attack, Branch, Ground, ground::TRUTH, networks::ip, together::all_at_once,
+    victim::listen, zones::own_zones,
+};
 use crate::{
     attacker::{
         Answerer, Dns, Dot, Impostor, Manner,
@@ -34,7 +36,6 @@ use crate::{
     },
     hostile::random::Random,
     process::Process,
-    programs,
     story::{Failure, Teller, Told},
 };
 
@@ -105,26 +106,8 @@ pub fn play_schedules(seed: u64, schedules: usize, folder: &Path) -> Result<Tall
         .collect::<Result<Vec<_>, Failure>>()?;
     teller.tell(format!("{BRANCHES} branches are up, seed {seed}"));
     let random = Random::new(seed);
-    let played: Vec<Told> = thread::scope(|scope| {
-        let playing: Vec<_> = torments
-            .iter_mut()
-            .enumerate()
-            .map(|(number, torment)| {
-                let random = &random;
-                scope.spawn(move || {
-                    let numbers = (number..schedules).step_by(BRANCHES);
-                    torment.play(random, numbers)
-                })
-            })
-            .collect();
-        playing
-            .into_iter()
-            .map(|played| {
-                played
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+    let played = all_at_once(torments.iter_mut().enumerate(), |(number, torment)| {
+        torment.play(&random, (number..schedules).step_by(BRANCHES))
     });
     played.into_iter().collect::<Told>()?;
     teller.tell("all schedules are played, and every client has found its resolver again");
@@ -275,26 +258,12 @@ impl Torment {
     fn flap(&self, random: &mut Random) -> Told {
         let link = self.branch.link.as_str();
         let gateway = self.branch.gateway.to_string();
-        self.ip(&["link", "set", link, "down"])?;
+        let laptop = &self.branch.victims[0].host;
+        ip(laptop, &["link", "set", link, "down"])?;
         thread::sleep(Duration::from_millis(random.below(LULL_MS) as u64));
-        self.ip(&["link", "set", link, "up"])?;
+        ip(laptop, &["link", "set", link, "up"])?;
         // It went with the link.
-        self.ip(&["route", "replace", "default", "via", &gateway])
-    }
-
-    /// On the laptop. A child has the network of the thread that starts it.
-    fn ip(&self, arguments: &[&str]) -> Told {
-        let mut command = Command::new(programs::find("ip")?);
-        let status = self.branch.victims[0]
-            .host
-            .within(|| command.args(arguments).status())?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(Failure::new(format!(
-            "ip {}: {status}",
-            arguments.join(" ")
-        )))
+        ip(laptop, &["route", "replace", "default", "via", &gateway])
     }
 
     fn manner(&self, random: &mut Random) -> Result<Manner, Failure> {
