@@ -20,7 +20,7 @@ impl Shard {
     }
 
     /// Takes the oldest entry out of the small queue; false where there is none.
-    pub(super) fn shorten_small(&mut self, now: u32, stale: u32) -> bool {
+    fn shorten_small(&mut self, now: u32, stale: u32) -> bool {
         let Some(place) = pop(&mut self.slots, &mut self.small) else {
             return false;
         };
@@ -42,7 +42,7 @@ impl Shard {
 
     /// Takes the oldest entry out of the large queue, or gives it another round; false where there
     /// is none.
-    pub(super) fn shorten_large(&mut self, now: u32, stale: u32) -> bool {
+    fn shorten_large(&mut self, now: u32, stale: u32) -> bool {
         let Some(place) = pop(&mut self.slots, &mut self.large) else {
             return false;
         };
@@ -82,7 +82,7 @@ impl Shard {
     }
 
     /// Gives back an entry that is in no queue.
-    pub(super) fn release(&mut self, place: u32) {
+    fn release(&mut self, place: u32) {
         let Some(slot) = self.slots.get_mut(place as usize) else {
             return;
         };
@@ -115,7 +115,7 @@ impl Shard {
         queue.octets -= before - after;
     }
 
-    pub(super) fn remember_ghost(&mut self, hash: u64) {
+    fn remember_ghost(&mut self, hash: u64) {
         if self.ghosts.is_empty() {
             self.ghosts = vec![0; self.ghost_places];
         }
@@ -137,7 +137,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn ghost(&self, hash: u64) -> (usize, u32) {
+    fn ghost(&self, hash: u64) -> (usize, u32) {
         let place = (hash >> 28) as usize & self.ghosts.len().wrapping_sub(1);
         // Zero is nobody's.
         (place, hash as u32 | 1)
