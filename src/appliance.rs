@@ -19,38 +19,27 @@ use zzdot_zonegen::{
     name::ResolverName,
     owners,
     publish::Published,
-    rollover::{Rotation, What},
-    summary::Summary,
+    rollover::Rotation,
     zone::Publication,
 };
 
 use crate::{
     answer::{LocalZones, Responder, cookie::Secret},
-    config::{Config, MAX_WORKERS, Resolve},
+    config::{Config, MAX_WORKERS, PublishMode, Resolve},
     counters::Counters,
     error,
     listen::{Front, FrontConfig, Inherited},
-    publish::{self, Publisher},
+    named::{self, Named},
     resolve::{self, Built, Forward, Roster},
-    rollover,
-    tls::{Tickets, server_config},
 };
-
-/// The file below the state directory that keeps the keys of session tickets.
-const TICKET_KEYS: &str = "tickets.keys";
 
 /// Everything that serves.
 pub struct Appliance {
     config: Config,
     config_file: Option<PathBuf>,
     responder: Arc<Responder>,
-    publisher: Publisher,
-    tickets: Arc<Tickets>,
-    tls: Arc<ArcSwap<ServerConfig>>,
-    /// The digest of the key whose certificate is served.
-    served: [u8; 32],
-    /// The key before that is in wrong hands, and connections still use it.
-    exposed: bool,
+    /// The name that is published; none for an appliance that leaves discovery to its upstreams.
+    named: Option<Named>,
     front: Front,
     /// The upstreams of which this is a client.
     roster: Roster,
@@ -84,14 +73,12 @@ impl Appliance {
         config_file: Option<PathBuf>,
         inherited: Inherited,
     ) -> Result<Self, Failure> {
-        let dir = config.identity_dir();
-        let (keeper, made) = publish::identity(&dir, &config.suffix)?;
-        if made {
-            let name = keeper.identity().name();
-            tracing::info!(%name, folder = %dir.display(), "identity made");
-        }
-        let own = keeper.identity().name().clone();
-        let mut roster = Roster::new(&config.state_dir, Some(own));
+        let keeper = match config.mode {
+            PublishMode::Own => Some(named::identity(&config)?),
+            PublishMode::Transparent => None,
+        };
+        let own = keeper.as_ref().map(|keeper| keeper.identity().name());
+        let mut roster = Roster::new(&config.state_dir, own.cloned());
         let Built { source, forward } =
             resolve::build(&config.resolve, &mut roster).map_err(error::of_source)?;
         let workers = config.workers.unwrap_or_else(processors);
@@ -103,47 +90,54 @@ impl Appliance {
         ));
         responder.replace_access(config.access.clone());
         responder.replace_cache(empty_cache(config.cache)?);
-        let name = keeper.identity().name();
-        responder.replace_private_suffixes(&[name.suffix()]);
-        responder.reserve(vec![name.as_name().clone(), owners::anchor_zone()]);
-        let mut publisher = Publisher::new(keeper, dir, config.rotation);
-        // Before the certificate is served: a step that is due may bring another.
-        let publication = publication(&config, forward.as_deref());
-        if let Some(published) = publisher.renew(&publication, UnixTime::now()) {
-            responder.replace_zones(zones(published));
-        }
-        let served = publisher.identity().spki_sha256();
-        let tickets = Tickets::open(&config.state_dir.join(TICKET_KEYS), served, UnixTime::now())
-            .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
-        let tls = Arc::new(ArcSwap::from_pointee(tls(publisher.identity(), &tickets)?));
+        let named = match keeper {
+            Some(keeper) => {
+                let name = keeper.identity().name();
+                responder.replace_private_suffixes(&[name.suffix()]);
+                responder.reserve(vec![name.as_name().clone(), owners::anchor_zone()]);
+                let publication = publication(&config, forward.as_deref());
+                let (named, published) = Named::start(keeper, &config, &publication)?;
+                if let Some(published) = published {
+                    responder.replace_zones(zones(published));
+                }
+                Some(named)
+            }
+            None => {
+                responder.leave_discovery_to_source();
+                None
+            }
+        };
+        let tls = match &named {
+            Some(named) => named.tls(),
+            None => Arc::new(ArcSwap::from_pointee(nobodys_tls()?)),
+        };
         let front = Front::start(
             FrontConfig {
                 dns: config.dns.clone(),
                 dot: config.dot.clone(),
                 workers,
                 limits: config.limits.clone(),
-                tls: Arc::clone(&tls),
+                tls,
                 inherited,
             },
             responder.clone(),
         )
         .map_err(error::of_listening)?;
-        publisher.served(UnixTime::now());
-        Ok(Self {
+        let mut appliance = Self {
             config,
             config_file,
             responder,
-            publisher,
-            tickets,
-            tls,
-            served,
-            exposed: false,
+            named,
             front,
             roster,
             forward,
             started: Instant::now(),
             last_reload: None,
-        })
+        };
+        if let Some(named) = &mut appliance.named {
+            named.serves();
+        }
+        Ok(appliance)
     }
 
     /// What runs.
@@ -151,9 +145,9 @@ impl Appliance {
         &self.config
     }
 
-    /// Who serves.
-    pub fn identity(&self) -> &Identity {
-        self.publisher.identity()
+    /// Who serves; nobody by name where discovery is left to the upstreams.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.named.as_ref().map(Named::identity)
     }
 
     /// Where it serves, with the ports that were picked.
@@ -168,41 +162,17 @@ impl Appliance {
 
     /// Signs the zones when that is due, and takes another key for session tickets when that is.
     pub fn renew(&mut self) {
-        if let Err(error) = self.tickets.turn(UnixTime::now()) {
-            tracing::warn!(%error, "no new ticket key; the old one goes on");
-        }
-        let now = UnixTime::now();
-        let publication = publication(&self.config, self.forward.as_deref());
-        let published = self.publisher.renew(&publication, now);
-        // The certificate goes first: its TLSA was announced, and the zones may name no other any more.
-        if let Err(failure) = self.serve_certificate(now) {
-            tracing::error!(error = %failure, "the old certificate goes on");
+        let Some(named) = &mut self.named else {
             return;
-        }
-        if let Some(published) = published {
+        };
+        let renewed = named.renew(&publication(&self.config, self.forward.as_deref()));
+        if let Some(published) = renewed.zones {
             self.responder.replace_zones(zones(published));
-            // Not before the zones name the other certificate: whoever comes back looks there.
-            if std::mem::take(&mut self.exposed) {
-                self.front.end_tls();
-            }
         }
-        self.publisher.served(now);
-    }
-
-    /// Serves the identity's certificate from the next handshake on, if it is another; connections stay.
-    fn serve_certificate(&mut self, now: UnixTime) -> Result<(), Failure> {
-        let spki = self.identity().spki_sha256();
-        if spki == self.served {
-            return Ok(());
+        if renewed.ends_connections {
+            self.front.end_tls();
         }
-        let tls = tls(self.identity(), &self.tickets)?;
-        self.tickets
-            .start_anew(spki, now)
-            .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))?;
-        self.tls.store(Arc::new(tls));
-        self.served = spki;
-        tracing::info!("another certificate is served");
-        Ok(())
+        named.serves();
     }
 
     /// Begins a roll-over, and says what happens next.
@@ -210,19 +180,16 @@ impl Appliance {
     /// # Errors
     /// Why it is not begun.
     pub fn rotate(&mut self, rotation: &Rotation) -> Result<Value, Failure> {
-        self.publisher.rotate(rotation, UnixTime::now())?;
-        self.exposed |= rotation.compromised && rotation.what == What::Certificate;
+        self.named.as_mut().ok_or_else(nameless)?.rotate(rotation)?;
         self.renew();
         Ok(json!({ "roll-overs": self.roll_overs() }))
     }
 
     fn roll_overs(&self) -> Vec<Value> {
-        let now = UnixTime::now();
-        let planned = self.publisher.plan(now);
-        planned
-            .iter()
-            .map(|planned| rollover::json(planned, now))
-            .collect()
+        self.named
+            .as_ref()
+            .map(Named::roll_overs)
+            .unwrap_or_default()
     }
 
     /// Changes to `config` without dropping a connection. On an error everything is as before, and
@@ -313,29 +280,34 @@ impl Appliance {
             waits.push("limits");
             config.limits = old.limits.clone();
         }
-        self.publisher.replace_intervals(config.rotation);
+        if config.mode != old.mode {
+            waits.push("publish.mode");
+            config.mode = old.mode;
+        }
+        if let Some(named) = &mut self.named {
+            named.replace_intervals(config.rotation);
+        }
         self.config = config;
         self.renew();
         Ok(waits)
     }
 
     /// What `zzdot identity` shows.
-    pub fn summary(&self) -> Value {
-        let summary = Summary::new(self.identity(), self.publisher.stamp());
-        serde_json::to_value(summary).expect("texts and numbers become JSON")
+    ///
+    /// # Errors
+    /// That there is no name.
+    pub fn summary(&self) -> Result<Value, Failure> {
+        let summary = self.named.as_ref().ok_or_else(nameless)?.summary();
+        Ok(serde_json::to_value(summary).expect("texts and numbers become JSON"))
     }
 
     /// What `zzdot status` shows.
     pub fn status(&self) -> Value {
-        let zones = self.publisher.stamp().map(|stamp| {
-            json!({
-                "serial": stamp.serial,
-                "inception": stamp.inception.0,
-                "signed": stamp.made.0,
-            })
-        });
+        let named = self.named.as_ref();
+        let trouble = named.and_then(Named::trouble);
         json!({
-            "name": self.identity().name().to_string(),
+            "name": named.map(|named| named.identity().name()),
+            "publishes": self.config.mode.name(),
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime-secs": self.started.elapsed().as_secs(),
@@ -345,9 +317,9 @@ impl Appliance {
             "listen": self.front.status(),
             "access": self.config.access.networks(),
             "published-addresses": self.config.published,
-            "zones": zones,
-            "zones-trouble": self.publisher.trouble().map(|failure| &failure.message),
-            "zones-hint": self.publisher.trouble().and_then(|failure| failure.hint.as_ref()),
+            "zones": named.map(Named::zones),
+            "zones-trouble": trouble.map(|failure| &failure.message),
+            "zones-hint": trouble.and_then(|failure| failure.hint.as_ref()),
             "roll-overs": self.roll_overs(),
             "resolve": self.responder.source().describe(),
             "cache": self.responder.cache().map(|cache| {
@@ -422,10 +394,16 @@ fn zones(published: Published) -> LocalZones {
     LocalZones::new(vec![published.name_zone, published.anchor_zone])
 }
 
-fn tls(identity: &Identity, tickets: &Arc<Tickets>) -> Result<ServerConfig, Failure> {
-    let chain = vec![identity.certificate()];
-    server_config(chain, identity.tls_key(), Arc::clone(tickets))
-        .map_err(|error| Failure::new(Exit::CannotRun, format!("the certificate: {error}")))
+fn nameless() -> Failure {
+    Failure::new(
+        Exit::CannotRun,
+        "this zzdot publishes no name: publish.mode is \"transparent\"",
+    )
+}
+
+fn nobodys_tls() -> Result<ServerConfig, Failure> {
+    crate::tls::without_certificate()
+        .map_err(|error| Failure::new(Exit::CannotRun, error.to_string()))
 }
 
 fn empty_cache(limits: Option<cache::Limits>) -> Result<Option<Cache>, Failure> {

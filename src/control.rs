@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use zzdot_client::control::{Caller, Rejection, Request};
+use zzdot_zonegen::exit::Failure;
 
 use crate::{appliance::Appliance, command::flush, rollover};
 
@@ -25,7 +26,7 @@ pub async fn handle(
     };
     match request.command.as_str() {
         "status" => Ok(appliance.status()),
-        "identity" => Ok(appliance.summary()),
+        "identity" => appliance.summary().map_err(rejection),
         "flush" => match request.text("name").map(flush::parse) {
             None => Ok(appliance.flush(None)),
             Some(Some(name)) => Ok(appliance.flush(Some(&name))),
@@ -45,13 +46,17 @@ pub async fn handle(
         "rotate" => {
             let done =
                 rollover::rotation(&request).and_then(|rotation| appliance.rotate(&rotation));
-            done.map_err(|failure| Rejection {
-                message: failure.message,
-                hint: failure.hint,
-                reason: None,
-            })
+            done.map_err(rejection)
         }
         _ => Err(Rejection::unknown_command(&request)),
+    }
+}
+
+fn rejection(failure: Failure) -> Rejection {
+    Rejection {
+        message: failure.message,
+        hint: failure.hint,
+        reason: None,
     }
 }
 

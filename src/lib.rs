@@ -15,6 +15,7 @@ pub mod error;
 pub mod host;
 pub mod listen;
 pub mod metrics;
+pub mod named;
 pub mod passed;
 pub mod publish;
 pub mod resolve;

@@ -239,8 +239,11 @@ fn say_hello(appliance: &Appliance) {
         let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         texts.join(" ")
     };
+    let name = appliance
+        .identity()
+        .map(|identity| identity.name().to_string());
     tracing::info!(
-        name = %appliance.identity().name(),
+        name = name.as_deref().unwrap_or("none: discovery is left to the upstreams"),
         dns = %list(&status.dns),
         dot = %list(&status.dot),
         "serving"

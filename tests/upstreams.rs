@@ -319,3 +319,48 @@ async fn what_is_required_of_upstreams_is_kept() {
     assert!(is_true(&ask(&front, "b.example.", RecordType::A)));
     assert_eq!(front.upstream(0)["transport"], "plain");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_publishes_nothing_leads_to_one_upstream_that_does() {
+    let origin = legacy().await;
+    let back = behind(&origin);
+    let _back = start(&back);
+    let name = back.status_at("name");
+    let front = Place::new("");
+    let address = &front.address;
+    front.write(&format!(
+        "state-dir = {:?}\n[listen]\ndns = [\"{address}:5400\"]\n[publish]\nmode = \"transparent\"\n\
+         [resolve]\nupstreams = [\"{address}:5300\", \"{}\"]\n[cache]\nbytes = 0\n",
+        front.state(),
+        origin.address,
+    ));
+    let checked = front.told("check", &[]);
+    assert!(checked.contains("none: discovery is left"), "{checked}");
+    let daemon = start(&front);
+    let status = front.status();
+    assert_eq!(
+        (&status["name"], &status["publishes"]),
+        (&Value::Null, &"transparent".into())
+    );
+    assert_eq!(status["listen"]["dot"], serde_json::json!([]));
+    assert!(!front.identity().exists(), "nobody is made up");
+    // The other one would say that there is no such name.
+    for _ in 0..20 {
+        let answer = ask(&front, "resolver-name.arpa.", RecordType::NS);
+        let told: Vec<String> = answer
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect();
+        assert_eq!(told, [format!("{name}.")]);
+    }
+    let own = ask(&front, &format!("server-type.{name}."), RecordType::TXT);
+    assert_eq!(own.answers.len(), 1);
+    assert!(is_true(&ask(&front, "a.example.", RecordType::A)));
+    // It is a client of the one that is upgraded all the same.
+    assert_eq!(front.upstream(0)["transport"], "dot");
+    let refused = front.run("rotate", &["--what", "certificate"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("publishes no name"));
+    assert!(daemon.stop().success());
+}

@@ -13,7 +13,7 @@ use zzdot_zonegen::{
 
 use super::{Place, daemon, print};
 use crate::{
-    config::{Config, Resolve},
+    config::{Config, PublishMode, Resolve},
     error, listen, resolve,
     run::{self, Options},
 };
@@ -25,7 +25,10 @@ pub async fn run(place: Place) -> Result<(), Failure> {
         state_dir: place.state_dir.clone(),
     };
     let config = run::load(&options, &run::observe()?)?;
-    let name = check_identity(&config.identity_dir())?;
+    let name = match config.mode {
+        PublishMode::Own => check_identity(&config.identity_dir())?,
+        PublishMode::Transparent => None,
+    };
     // The source reads its files and asks nobody.
     resolve::check(&config.resolve).map_err(error::of_source)?;
     let running = daemon::ask(&place, &Request::new("status")).await.ok();
@@ -95,17 +98,26 @@ fn text(config: &Config, name: Option<&str>, running: bool) -> String {
     };
     let published = config.published.iter().map(ToString::to_string);
     let access = config.access.networks().iter().map(ToString::to_string);
+    let published = match config.mode {
+        PublishMode::Own => format!(
+            "published   {} as {}\n",
+            joined(&published.collect::<Vec<_>>()),
+            config.server_type
+        ),
+        PublishMode::Transparent => String::new(),
+    };
     format!(
         "name        {}\nstate-dir   {}\ncontrol     {}\ndns         {}\ndot         {}\n\
-         access      {}\nresolve     {mode}, from {from}\npublished   {} as {}\n{}",
-        name.unwrap_or("none yet; the first start makes one"),
+         access      {}\nresolve     {mode}, from {from}\n{published}{}",
+        match config.mode {
+            PublishMode::Own => name.unwrap_or("none yet; the first start makes one"),
+            PublishMode::Transparent => "none: discovery is left to the upstreams",
+        },
         config.state_dir.display(),
         config.control_socket.display(),
         sockets(&config.dns),
         sockets(&config.dot),
         joined(&access.collect::<Vec<_>>()),
-        joined(&published.collect::<Vec<_>>()),
-        config.server_type,
         if running {
             "running     yes; SIGHUP makes it read this configuration\n"
         } else {

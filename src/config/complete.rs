@@ -13,7 +13,7 @@ use zzdot_zonegen::{publish::MAX_ADDRESSES, rollover::Intervals, zone::ServerTyp
 
 use super::{
     Config, MAX_WORKERS, Paths, Problem, Resolve, STOP_WITHIN, Upstream, UpstreamKind,
-    file::{self, File, Mode},
+    file::{self, File, Mode, PublishMode},
     value::{self, Upstreams},
 };
 use crate::{
@@ -24,8 +24,15 @@ use crate::{
 impl Config {
     /// Decides everything that the file leaves open, and refuses what cannot be meant.
     pub(super) fn complete(file: &File, paths: Paths, host: &Host) -> Result<Self, Problem> {
+        let mode = file.publish.mode;
         let (dns, dot) = listeners(file, host)?;
-        let published = published_addresses(file, &dot, host)?;
+        let published = match mode {
+            PublishMode::Own => published_addresses(file, &dot, host)?,
+            PublishMode::Transparent => {
+                refuse_keys_of_a_name(file)?;
+                Vec::new()
+            }
+        };
         let (resolve, server_type) = resolution(file, &dns, host)?;
         Ok(Self {
             state_dir: paths.state_dir,
@@ -42,6 +49,7 @@ impl Config {
             dns,
             dot,
             resolve,
+            mode,
             server_type,
             published,
             suffix: match &file.publish.suffix {
@@ -109,6 +117,10 @@ fn listeners(file: &File, host: &Host) -> Result<(Vec<SocketAddr>, Vec<SocketAdd
         None => own().map(|address| SocketAddr::new(address, 53)).collect(),
     };
     let dot: Vec<SocketAddr> = match &listen.dot {
+        _ if file.publish.mode == PublishMode::Transparent => {
+            refuse_tls_without_a_name(file, host)?;
+            Vec::new()
+        }
         Some(listed) => listed
             .iter()
             .map(|endpoint| endpoint.or_port(853))
@@ -129,6 +141,9 @@ fn listeners(file: &File, host: &Host) -> Result<(Vec<SocketAddr>, Vec<SocketAdd
             text: format!("{both} is also in listen.dns; allowed: addresses that are in one list"),
         });
     }
+    if file.publish.mode == PublishMode::Transparent {
+        return Ok((dns, dot));
+    }
     if dot.is_empty() {
         return Err(Problem {
             key: "listen.dot",
@@ -148,6 +163,49 @@ fn listeners(file: &File, host: &Host) -> Result<(Vec<SocketAddr>, Vec<SocketAdd
         });
     }
     Ok((dns, dot))
+}
+
+/// A certificate is for a name, and there is none.
+fn refuse_tls_without_a_name(file: &File, host: &Host) -> Result<(), Problem> {
+    let refuse = |text: &str| {
+        Err(Problem {
+            key: "listen.dot",
+            text: text.to_owned(),
+        })
+    };
+    match &file.listen.dot {
+        Some(listed) if !listed.is_empty() => refuse(
+            "has no meaning with publish.mode \"transparent\", which has no name to prove over \
+             TLS: clients find the upstream's; allowed: no address",
+        ),
+        _ if !host.passed_dot.is_empty() => refuse(
+            "the service manager passes sockets for DNS over TLS in, and publish.mode \
+             \"transparent\" has no name to prove there; allowed: a socket unit without them",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_keys_of_a_name(file: &File) -> Result<(), Problem> {
+    let publish = &file.publish;
+    let key = match file.resolve.mode {
+        // Nobody is behind it whom a client could find.
+        Mode::Recursive => "publish.mode",
+        _ if publish.addresses.is_some() => "publish.addresses",
+        _ if publish.suffix.is_some() => "publish.suffix",
+        Mode::Forward | Mode::Local => return Ok(()),
+    };
+    Err(Problem {
+        key,
+        text: match key {
+            "publish.mode" => "\"transparent\" has no meaning with resolve.mode \"recursive\", \
+                               behind which nobody can be found; allowed: \"own\""
+                .into(),
+            _ => "has no meaning with publish.mode \"transparent\", which publishes nothing; \
+                  allowed: with mode \"own\""
+                .into(),
+        },
+    })
 }
 
 fn distinct(addresses: &[SocketAddr], key: &'static str) -> Result<(), Problem> {

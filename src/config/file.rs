@@ -138,10 +138,33 @@ pub enum ServerType {
     Forwarder,
 }
 
+/// `publish.mode`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishMode {
+    /// A name of its own, and zones that say so.
+    #[default]
+    Own,
+    /// Nothing: whoever looks finds the upstream.
+    Transparent,
+}
+
+impl PublishMode {
+    /// As the configuration and `zzdot status` write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Transparent => "transparent",
+        }
+    }
+}
+
 /// `[publish]`: what the zones say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Publish {
+    /// Whether anything is published at all.
+    pub mode: PublishMode,
     /// Under what the name is invented on the first start; `zz` where absent.
     pub suffix: Option<Suffix>,
     /// The addresses that clients are told; those of the DoT listeners where absent.

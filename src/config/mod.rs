@@ -26,7 +26,7 @@ mod upstream;
 pub mod value;
 
 pub use environment::Environment;
-pub use file::Require;
+pub use file::{PublishMode, Require};
 pub use upstream::{Over, Upstream, UpstreamKind};
 
 use self::file::File;
@@ -61,6 +61,8 @@ pub struct Config {
     pub access: AccessList,
     /// Where answers come from.
     pub resolve: Resolve,
+    /// Whether there are zones at all.
+    pub mode: PublishMode,
     /// What the zones call this server.
     pub server_type: ServerType,
     /// The addresses that the zones name.

@@ -12,6 +12,14 @@ fn sockets(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
+#[test]
+fn who_publishes_nothing_serves_no_tls_and_names_no_address() {
+    let config = complete("[publish]\nmode = \"transparent\"\n");
+    assert_eq!(config.mode, PublishMode::Transparent);
+    assert_eq!((config.dot.len(), config.published.len()), (0, 0));
+    assert!(!config.dns.is_empty());
+}
+
 /// A router: a public address, one behind a carrier's NAT, a private one of each family, loopback.
 fn router() -> Host {
     Host {
@@ -246,6 +254,26 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
             "[access]\nallow = [\"192.0.2.1/24\"]\n",
             "zzdot.toml:2: access.allow: \"192.0.2.1/24\" has bits set after its prefix; allowed: \
              192.0.2.0/24",
+        ),
+        (
+            "[publish]\nmode = \"transparent\"\n[listen]\ndot = [\"192.168.1.1\"]\n",
+            "zzdot.toml:4: listen.dot: has no meaning with publish.mode \"transparent\", which has \
+             no name to prove over TLS: clients find the upstream's; allowed: no address",
+        ),
+        (
+            "[publish]\nmode = \"transparent\"\nsuffix = \"zz\"\n",
+            "zzdot.toml:3: publish.suffix: has no meaning with publish.mode \"transparent\", which \
+             publishes nothing; allowed: with mode \"own\"",
+        ),
+        (
+            "[resolve]\nmode = \"recursive\"\n[publish]\nmode = \"transparent\"\n",
+            "zzdot.toml:4: publish.mode: \"transparent\" has no meaning with resolve.mode \
+             \"recursive\", behind which nobody can be found; allowed: \"own\"",
+        ),
+        (
+            "[resolve]\nmode = \"recursive\"\nrequire = \"any\"\n",
+            "zzdot.toml:3: resolve.require: has no meaning with mode \"recursive\"; allowed: with \
+             mode \"forward\"",
         ),
         (
             "[resolve]\nupstreams = []\n",

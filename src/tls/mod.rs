@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
-    server::NoServerSessionStorage,
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use zzdot_client::tls::provider::provider;
@@ -22,6 +23,26 @@ const ALPN: &[u8] = b"dot";
 const TICKETS: usize = 1;
 /// Tickets for a client that asks for many (RFC 9149).
 const TICKETS_MAX: usize = 4;
+
+/// For a server without a name: whoever speaks TLS to it is told that there is no certificate.
+///
+/// # Errors
+/// None that is known of: the provider is one that has these versions.
+pub fn without_certificate() -> Result<ServerConfig, rustls::Error> {
+    Ok(ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Nobody)))
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl ResolvesServerCert for Nobody {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
 
 /// TLS 1.3, and 1.2 for those who need it; ALPN `dot` or none; this certificate whatever name the client asks for, or
 /// without one; sessions resumed by `tickets` alone; no early data, which could be replayed (RFC 9250 §4.5 says why for

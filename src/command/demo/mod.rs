@@ -100,7 +100,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     print(&format!(
         "the resolver\n  names itself {}\n  serves plain DNS at {dns} and DNS over TLS at {dot}\n  \
          answers from {}\n\nthe client is told the address {dns} and walks\n",
-        appliance.identity().name(),
+        appliance
+            .identity()
+            .map(|identity| identity.name().to_string())
+            .unwrap_or_default(),
         source.description
     ))?;
     meet(dns).await?;
@@ -203,6 +206,7 @@ fn configuration(
             require: config::Require::Any,
         },
         server_type: zzdot_zonegen::zone::ServerType::Forwarder,
+        mode: config::PublishMode::Own,
         published: vec![dns.ip()],
         suffix: Name::from_ascii("zz.").expect("a constant name"),
         rotation: Intervals::default(),

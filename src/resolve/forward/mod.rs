@@ -28,6 +28,7 @@ use super::{
 };
 
 mod describe;
+mod discovery;
 mod order;
 mod pass;
 mod published;
@@ -171,6 +172,14 @@ impl Shared {
             // Nobody to hedge with, nothing to choose from.
             let given = PACKETS_AN_ATTEMPT.min(MAX_PACKETS_A_QUESTION);
             return self.judge(self.attempt(0, given, query, deadline).await);
+        }
+        if discovery::is_about_resolvers(query) {
+            // Two upstreams are two resolvers: what one says of itself and what another one does make nobody whole.
+            let health = self.health().clone();
+            let now = Instant::now().into_std();
+            let at_work = health.iter().position(|upstream| !upstream.rests(now));
+            let at = at_work.unwrap_or(0);
+            return self.judge(self.attempt(at, PACKETS_AN_ATTEMPT, query, deadline).await);
         }
         let tiers = self.tiers();
         let now = Instant::now().into_std();
