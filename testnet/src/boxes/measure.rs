@@ -172,7 +172,7 @@ impl Subject {
             .expect("a resolver's name is short")
     }
 
-    /// Everything that the walk needs, signed. Addresses are left out: they are a column of their own.
+    /// Everything that walk and survey need, signed. Addresses are left out: they are a column of their own.
     fn published(&self) -> Vec<(Name, RecordType)> {
         let (anchor, name) = (self.anchor(), self.name.clone());
         vec![
@@ -188,6 +188,8 @@ impl Subject {
                 RecordType::TLSA,
             ),
             (self.below("_dns."), RecordType::SVCB),
+            (self.below("upstreams."), RecordType::PTR),
+            (self.below("q."), RecordType::DNAME),
         ]
     }
 }
@@ -197,7 +199,7 @@ impl Subject {
 pub struct Findings {
     /// NS of `resolver-name.arpa` with neither flag, with DO, with CD, with both.
     pub flags: Vec<Got>,
-    /// What did not come signed, of all that the walk needs.
+    /// What did not come signed, of all that walk and survey need.
     pub spoilt: Vec<(RecordType, Got)>,
     /// A private address.
     pub private: Option<Got>,

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     Failure, Scene, Story, Teller, Told,
+    chains::settle_at,
     checks::ensure,
-    scene::{ISP, LAN},
-    upgrade::recursion,
+    scene::{ISP, LAN, provider_dns},
 };
 use crate::{
     ask::{Question, ask_once},
@@ -53,8 +53,12 @@ fn set_up(scene: &mut Scene) -> Told {
     start_boxes(scene)
 }
 
+/// It asks the provider's resolver, so that it has something to say about upstreams.
 fn start_resolver(scene: &mut Scene, host: &Host) -> Told {
-    let resolve = recursion(scene);
+    let resolve = format!(
+        "mode = \"forward\"\nupstreams = [\"{}\"]",
+        provider_dns().ip()
+    );
     let process = Appliance {
         host,
         label: "zzdot",
@@ -64,7 +68,7 @@ fn start_resolver(scene: &mut Scene, host: &Host) -> Told {
     }
     .start()?;
     scene.keep("zzdot", process);
-    Ok(())
+    settle_at(host, resolver_dns(), &["plain"])
 }
 
 /// All of them at once: each waits for the others' processor.

@@ -179,7 +179,7 @@ pub(super) fn settle(
 }
 
 /// Waits until the forwarder at this address, as a host sees it, says these transports.
-pub(super) fn settle_at(from: &Host, server: SocketAddr, expected: &[&str]) -> Told {
+pub(in crate::story) fn settle_at(from: &Host, server: SocketAddr, expected: &[&str]) -> Told {
     let deadline = Instant::now() + SETTLED_WITHIN;
     let mut expected = expected.to_vec();
     expected.sort_unstable();

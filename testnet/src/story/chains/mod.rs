@@ -8,5 +8,6 @@ mod route;
 mod truth;
 
 pub(super) use flat::CHAINS;
+pub(super) use ground::settle_at;
 pub(super) use nat::OVERLAP;
 pub(super) use route::ROUTES;

@@ -12,9 +12,9 @@ use super::{
     super::{
         Failure, Scene, Story, Teller, Told,
         checks::{CLIENT, ensure, nothing_in_cleartext, refuses},
-        scene::{ISP, LAN, router_dns},
+        scene::{ISP, LAN, provider_dns},
     },
-    flat::{MACHINES, nft},
+    flat::{MACHINES, host, nft},
     ground::{self, Machine, Runs, find},
     truth::Traced,
 };
@@ -23,7 +23,6 @@ use crate::{
     host::Host,
     process::POLL,
     products::Client,
-    servers,
 };
 
 pub(in crate::story) const ROUTES: Story = Story {
@@ -44,13 +43,6 @@ const REFUSAL: &str = "chain-not-encrypted";
 fn set_up(scene: &mut Scene) -> Told {
     let machines: Vec<Machine> = playing();
     ground::start(scene, &machines)?;
-    let dnsmasq = servers::dnsmasq(
-        &scene.router,
-        &[router_dns()],
-        find(MACHINES, "end")?.dns(),
-        &[],
-    )?;
-    scene.keep("dnsmasq", dnsmasq);
     ground::settle(scene, &machines, |machine| match machine.runs {
         Runs::Forwarder(next) if next == ["provider"] => vec!["plain"],
         Runs::Forwarder(next) => next.iter().map(|_| "dot").collect(),
@@ -76,11 +68,15 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
 
     start(scene, first, "end")?;
     let since = SystemTime::now();
-    asks(scene, &names, "end")?;
+    let looked_at = asks(scene, &names, "end")?;
     let before = SystemTime::now();
     all_answered(&scene.laptop, &questions)?;
     let after = SystemTime::now();
-    teller.tell("with route = \"end\" questions go to the end of the chain");
+    ensure(asks(scene, &names, "end")? == looked_at, || {
+        "the chain was looked at again within its time to live".into()
+    })?;
+    teller
+        .tell("with route = \"end\" questions go to the end of the chain, which is looked at once");
     scene.end(CLIENT)?;
 
     // Behind a router that lets nobody but the nearest be reached.
@@ -114,23 +110,48 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
         )
     })?;
 
-    let probe = &questions[0];
+    one_hop_in_cleartext(scene, &questions[0], teller)
+}
+
+/// Wherever the hop is, nothing is asked.
+fn one_hop_in_cleartext(scene: &mut Scene, probe: &Question, teller: &Teller) -> Told {
     nft(&scene.router, "delete table ip laptop\n")?;
+    let address = |name| Ok::<_, Failure>(find(MACHINES, name)?.address.to_owned());
     for (hop, server) in [
-        (
-            "the third hop",
-            find(MACHINES, "over-clear")?.address.to_owned(),
-        ),
-        (
-            "the second hop",
-            find(MACHINES, "clear")?.address.to_owned(),
-        ),
+        ("third", address("over-clear")?),
+        ("second", address("clear")?),
+        ("first", provider_dns().ip().to_string()),
     ] {
         start(scene, &server, "encrypted-to-end")?;
         let answer = refuses(scene, REFUSAL, probe)?;
-        teller.tell(format!("{hop} is in cleartext: {answer}"));
+        teller.tell(format!("the {hop} hop is in cleartext: {answer}"));
         scene.end(CLIENT)?;
     }
+
+    // The same chain as before, in which one stops to encrypt while the client runs.
+    let first = find(MACHINES, "first")?;
+    start(scene, first.address, "encrypted-to-end")?;
+    all_answered(&scene.laptop, std::slice::from_ref(probe))?;
+    let middle = Machine {
+        runs: Runs::Forwarder(&["provider"]),
+        ..*find(MACHINES, "middle")?
+    };
+    scene.end(middle.name)?;
+    let host = host(scene, middle.name)?;
+    ground::start_one(scene, MACHINES, &middle, &host)?;
+    ground::settle_at(&scene.provider, middle.dns(), &["plain"])?;
+    // Another connection with the nearest is looked behind at once, and not after the time to live.
+    scene.end(first.name)?;
+    let host = self::host(scene, first.name)?;
+    ground::start_one(scene, MACHINES, first, &host)?;
+    let deadline = Instant::now() + LOOKED_WITHIN;
+    while refuses(scene, REFUSAL, probe).is_err() {
+        if Instant::now() >= deadline {
+            refuses(scene, REFUSAL, probe)?;
+        }
+        thread::sleep(5 * POLL);
+    }
+    teller.tell("once a hop is in cleartext that was encrypted before, nothing is asked any more");
     Ok(())
 }
 
@@ -146,8 +167,9 @@ fn start(scene: &mut Scene, server: &str, route: &str) -> Told {
     Ok(())
 }
 
-/// Waits until the daemon says that questions go to this machine. It looks behind its server when somebody asks.
-fn asks(scene: &Scene, names: &BTreeMap<String, String>, machine: &str) -> Told {
+/// Waits until the daemon says that questions go to this machine; gives back when it looked behind its server, which it
+/// does when somebody asks.
+fn asks(scene: &Scene, names: &BTreeMap<String, String>, machine: &str) -> Result<String, Failure> {
     let deadline = Instant::now() + LOOKED_WITHIN;
     let probe = Question::new(&scene.internet.names()[100], RecordType::A);
     loop {
@@ -158,9 +180,10 @@ fn asks(scene: &Scene, names: &BTreeMap<String, String>, machine: &str) -> Told 
         )?;
         let output = Client::ask_running(&scene.laptop, "trace", &["--json"])?;
         let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let said = Traced::read(told, names).asks();
+        let traced = Traced::read(told, names);
+        let said = traced.asks();
         if said == machine {
-            return Ok(());
+            return Ok(traced.looked_at());
         }
         if Instant::now() >= deadline {
             return Err(Failure::new(format!(

@@ -117,6 +117,11 @@ impl Traced {
         self.node(&self.told["asks"])
     }
 
+    /// When the chain was looked at.
+    pub(super) fn looked_at(&self) -> String {
+        word(&self.told["looked-at"]).to_owned()
+    }
+
     /// Whether it calls the chain encrypted to its end; the reason where it is not.
     pub(super) fn weakness(&self) -> Option<String> {
         if self.told["encrypted-to-end"] == Value::Bool(true) {
