@@ -280,7 +280,7 @@ async fn a_forwarder_meets_its_upstream_once_and_says_who_it_is() {
     let label = format!("{}-p5300.unnamed.{own}.", back.address.replace('.', "-"));
     assert_eq!(
         published(&front, |told| told == [label.as_str()]),
-        [label.clone()]
+        std::slice::from_ref(&label)
     );
     assert_eq!(text(&front, &format!("transport.{label}")), "plain");
     assert!(daemon.stop().success());
