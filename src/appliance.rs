@@ -220,7 +220,8 @@ impl Appliance {
             tracing::warn!(key, "this change takes effect after a restart");
         }
         let done = reload.error.is_none();
-        if done && trigger == Trigger::Host {
+        if done {
+            // The host's network may be another, or whoever asked for it knows of something new.
             self.roster.look_again();
         }
         self.last_reload = Some(reload);

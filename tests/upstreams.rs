@@ -4,9 +4,12 @@
 mod support;
 
 use std::{
-    net::UdpSocket,
+    net::{TcpStream, UdpSocket},
+    process::Command,
     time::{Duration, Instant},
 };
+
+use data_encoding::BASE64;
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, Query, ResponseCode},
@@ -18,11 +21,14 @@ use hickory_proto::{
         },
     },
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 use support::{
     daemon::{Daemon, PATIENCE, Place},
+    program::{self, Running},
     upstream::{Act, Upstream},
 };
+use zzdot_client::dot::spki_sha256;
 
 /// What the server at the end of the chain says to everything but questions about itself.
 const TRUTH: [u8; 4] = [192, 0, 2, 7];
@@ -172,7 +178,7 @@ async fn a_forwarder_meets_its_upstream_once_and_says_who_it_is() {
     let back_daemon = start(&back);
     let name = back.status_at("name");
     let front = before(&format!("\"{}:5300\"", back.address), "");
-    let daemon = start(&front);
+    let mut daemon = start(&front);
     // A thousand who wait for a forwarder that has just started, from two hundred sockets.
     let sockets: Vec<UdpSocket> = (0..200)
         .map(|_| {
@@ -246,6 +252,42 @@ async fn a_forwarder_meets_its_upstream_once_and_says_who_it_is() {
         list.contains(&format!("dot (dane), {name}, a forwarder")),
         "{list}"
     );
+
+    // What it says of itself is asked for through us, and what the one behind it says.
+    let through = format!("resolver-name.arpa.q.{name}.{own}.");
+    let answer = ask(&front, &through, RecordType::NS);
+    let said: Vec<String> = answer
+        .answers
+        .iter()
+        .map(|record| record.data.to_string())
+        .collect();
+    assert!(said.contains(&format!("{name}.")), "{said:?}");
+    let label = format!("127-0-0-1-p{}.unnamed", origin.address.port());
+    let further = format!("resolver-name.arpa.q.{label}.{name}.q.{name}.{own}.");
+    let answer = ask(&front, &further, RecordType::NS);
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    assert!(answer.metadata.authoritative, "for the aliases");
+
+    // A key that it announces is announced here, too.
+    back.told("rotate", &["--what", "certificate"]);
+    daemon.reload();
+    let tlsa = |place: &Place, port: &str, owner: &str| {
+        let answer = ask_at(place, port, owner, RecordType::TLSA);
+        let mut data: Vec<String> = answer
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect();
+        data.sort_unstable();
+        data
+    };
+    let announced = tlsa(&back, "5300", &format!("_8530._tcp.{name}."));
+    assert_eq!(announced.len(), 2);
+    let started = Instant::now();
+    while tlsa(&front, "5400", &format!("_8530._tcp.{name}.{own}.")) != announced {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 
     // Whoever takes its place is not told anything, and not published either.
     assert!(back_daemon.stop().success());
@@ -363,4 +405,69 @@ async fn who_publishes_nothing_leads_to_one_upstream_that_does() {
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("publishes no name"));
     assert!(daemon.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_upstream_is_asked_while_it_holds_the_key_and_not_otherwise() {
+    let front = Place::new("");
+    let path = |name: &str| front.path().join(name);
+    program::run(
+        Command::new(program::find("openssl", "openssl"))
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
+            .args(["-nodes", "-days", "30", "-subj", "/CN=nobody", "-keyout"])
+            .arg(path("key.pem"))
+            .arg("-out")
+            .arg(path("certificate.pem")),
+    );
+    let certificate = CertificateDer::from_pem_file(path("certificate.pem")).unwrap();
+    let pin = BASE64.encode(&spki_sha256(&certificate).unwrap());
+    let (address, folder) = (&front.address, front.path().display());
+    std::fs::write(
+        path("unbound.conf"),
+        format!(
+            "server:\n interface: {address}@8550\n tls-port: 8550\n tls-service-key: \"{folder}/key.pem\"\n\
+             \ttls-service-pem: \"{folder}/certificate.pem\"\n do-daemonize: no\n use-syslog: no\n\
+             \tusername: \"\"\n chroot: \"\"\n pidfile: \"\"\n access-control: 127.0.0.0/8 allow\n\
+             \tlocal-zone: \"example.\" redirect\n local-data: \"example. A 192.0.2.7\"\n"
+        ),
+    )
+    .unwrap();
+    let mut command = Command::new(program::find("unbound", "unbound"));
+    command.arg("-c").arg(path("unbound.conf"));
+    let _unbound = Running::start(&mut command, &path("unbound.log"));
+    let configure = |pin: &str| {
+        front.write(&format!(
+            "state-dir = {:?}\nstop-within-secs = 2\n[listen]\ndns = [\"{address}:5400\"]\n\
+             dot = [\"{address}:8540\"]\n[resolve]\nrequire = \"authenticated\"\n\
+             upstreams = [\"tls://{address}:8550?pin=sha256/{pin}\"]\n",
+            front.state(),
+        ));
+    };
+    configure(&pin);
+    let started = Instant::now();
+    while TcpStream::connect(format!("{address}:8550")).is_err() {
+        assert!(started.elapsed() < PATIENCE, "unbound does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut daemon = start(&front);
+    assert!(is_true(&ask(&front, "a.example.", RecordType::A)));
+    let own = front.status_at("name");
+    let label = format!("{}-p8550.unnamed.{own}.", address.replace('.', "-"));
+    assert_eq!(
+        published(&front, |told| !told.is_empty()),
+        std::slice::from_ref(&label)
+    );
+    assert_eq!(text(&front, &format!("transport.{label}")), "dot");
+    assert_eq!(text(&front, &format!("proof.{label}")), "pin");
+    configure(&BASE64.encode(&[7; 32]));
+    daemon.reload();
+    let answer = ask(&front, "b.example.", RecordType::A);
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }

@@ -29,6 +29,7 @@ use super::{
 
 mod describe;
 mod discovery;
+mod follow;
 mod order;
 mod pass;
 mod published;

@@ -14,6 +14,7 @@ use zzdot_client::{
 };
 use zzdot_zonegen::name::ResolverName;
 
+use super::follow::follow;
 use crate::config::Require;
 
 /// The folder within the state folder that remembers whom upstreams turned out to be.
@@ -80,6 +81,7 @@ impl Roster {
                 changed.send_replace(());
             }
         });
+        tokio::spawn(follow(Arc::downgrade(&upstream)));
         self.servers.insert(address, Arc::clone(&upstream));
         Ok(upstream)
     }
