@@ -254,6 +254,9 @@ impl Appliance {
         if let Some(cache) = cache {
             self.responder.replace_cache(cache);
         }
+        if let Resolve::Forward { require, .. } = &config.resolve {
+            self.roster.hold_to(*require);
+        }
         if let Some(Built { source, forward }) = source {
             self.responder.replace_source(source);
             self.forward = forward;

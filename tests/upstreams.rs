@@ -351,12 +351,21 @@ async fn what_is_required_of_upstreams_is_kept() {
     let list = front.told("upstreams", &[]);
     assert!(list.contains("not reached"), "{list}");
     assert_eq!(asked_by_people(&origin), [""; 0]);
+    // A configuration that cannot be had changes nothing, however much of it could be had.
+    let configured = std::fs::read_to_string(front.config()).unwrap();
+    let weaker = configured.replace("encrypted", "any");
+    let taken = UdpSocket::bind(format!("{}:5401", front.address)).unwrap();
+    let (own, both) = (":5400\"", format!(":5400\", \"{}:5401\"", front.address));
+    front.write(&weaker.replace(own, &both));
+    daemon.reload();
+    let error = front.status()["last-reload"]["error"].clone();
+    assert!(error.as_str().unwrap().contains("5401"), "{error}");
+    let answer = ask(&front, "c.example.", RecordType::A);
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(asked_by_people(&origin), [""; 0]);
+    drop(taken);
     // The same upstream, known better, is one that was never asked in the clear.
-    front.write(
-        &std::fs::read_to_string(front.config())
-            .unwrap()
-            .replace("encrypted", "any"),
-    );
+    front.write(&weaker);
     daemon.reload();
     assert!(is_true(&ask(&front, "b.example.", RecordType::A)));
     assert_eq!(front.upstream(0)["transport"], "plain");

@@ -48,27 +48,17 @@ impl Roster {
         self.own.as_ref()
     }
 
-    /// The server at `address`, met anew or as it was. Call within a runtime that lasts.
+    /// The server at `address`, met anew, or as it was: under the policy of before, until [`Roster::hold_to`] says
+    /// otherwise. Call within a runtime that lasts.
     pub(crate) fn server(
         &mut self,
         address: SocketAddr,
         require: Require,
     ) -> Result<Arc<Upstream>, StoreError> {
-        let policy = Policy {
-            legacy: match require {
-                Require::Any => LegacyPolicy::Plain,
-                Require::Encrypted => LegacyPolicy::Encrypted,
-                Require::Authenticated => LegacyPolicy::Verified,
-            },
-            // Whoever configured the address means the server that answers there.
-            first_use: FirstUse::Auto,
-            route: RoutePolicy::Nearest,
-        };
-        if let Some(known) = self.servers.get(&address)
-            && known.continues_with(address, policy)
-        {
+        if let Some(known) = self.servers.get(&address) {
             return Ok(Arc::clone(known));
         }
+        let policy = policy(require);
         let store = self.store()?;
         let surroundings = Surroundings::of_server(address);
         let limits = StubLimits::default();
@@ -84,6 +74,15 @@ impl Roster {
         tokio::spawn(follow(Arc::downgrade(&upstream)));
         self.servers.insert(address, Arc::clone(&upstream));
         Ok(upstream)
+    }
+
+    /// Holds all servers to this from now on. Not before the configuration that says so is at work: one that turns out
+    /// to be impossible must not have let a question out in the clear.
+    pub(crate) fn hold_to(&self, require: Require) {
+        for (address, upstream) in &self.servers {
+            let continues = upstream.continues_with(*address, policy(require));
+            debug_assert!(continues, "it is kept under its address");
+        }
     }
 
     /// Lets go of all servers but these.
@@ -139,5 +138,18 @@ impl Roster {
         let store = Arc::new(store);
         self.store = Some(Arc::clone(&store));
         Ok(store)
+    }
+}
+
+fn policy(require: Require) -> Policy {
+    Policy {
+        legacy: match require {
+            Require::Any => LegacyPolicy::Plain,
+            Require::Encrypted => LegacyPolicy::Encrypted,
+            Require::Authenticated => LegacyPolicy::Verified,
+        },
+        // Whoever configured the address means the server that answers there.
+        first_use: FirstUse::Auto,
+        route: RoutePolicy::Nearest,
     }
 }
