@@ -5,6 +5,8 @@
 
 mod https;
 mod quic;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::SocketAddr,
@@ -14,7 +16,7 @@ use std::{
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, OwnedMutexGuard},
     time::{Instant, timeout, timeout_at},
 };
 use zzdot_client::wire;
@@ -66,8 +68,8 @@ enum Fault {
 /// A server that is asked over shared connections.
 pub(crate) struct Streamed {
     address: SocketAddr,
-    dialer: Dialer,
-    line: Mutex<Line>,
+    dialer: Arc<Dialer>,
+    line: Arc<Mutex<Line>>,
 }
 
 enum Dialer {
@@ -109,14 +111,14 @@ impl Streamed {
         };
         Ok(Self {
             address,
-            dialer,
-            line: Mutex::default(),
+            dialer: Arc::new(dialer),
+            line: Arc::default(),
         })
     }
 
     /// The name of the transport, as it is published.
     pub(super) fn transport(&self) -> zzdot_zonegen::upstream::Transport {
-        match self.dialer {
+        match *self.dialer {
             Dialer::Https(_) => zzdot_zonegen::upstream::Transport::Doh,
             Dialer::Quic(_) => zzdot_zonegen::upstream::Transport::Doq,
         }
@@ -161,7 +163,7 @@ impl Streamed {
 
     /// The connection of now, made if there is none. Whoever waits for the handshake of another shares its outcome.
     async fn connection(&self) -> Option<(Connection, u64)> {
-        let mut line = self.line.lock().await;
+        let line = Arc::clone(&self.line).lock_owned().await;
         if let Some(connection) = &line.connection
             && !connection.is_closed()
         {
@@ -174,24 +176,9 @@ impl Streamed {
         {
             return None;
         }
-        let connected = match timeout(CONNECT, self.dial()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Fault::Lost("no handshake in time".to_owned())),
-        };
-        line.number += 1;
-        match connected {
-            Ok(connection) => {
-                line.failed = None;
-                line.connection = Some(connection.clone());
-                Some((connection, line.number))
-            }
-            Err(fault) => {
-                tracing::debug!(upstream = %self.address, "not connected: {fault}");
-                line.failed = Some(Instant::now().into_std());
-                line.connection = None;
-                None
-            }
-        }
+        // Who asked for it may have an answer from somebody quicker before it is there: those who come next have it then.
+        let connecting = connect(Arc::clone(&self.dialer), self.address, line);
+        tokio::spawn(connecting).await.ok()?
     }
 
     async fn give_up(&self, number: u64) {
@@ -200,11 +187,39 @@ impl Streamed {
             line.connection = None;
         }
     }
+}
 
+/// Makes the connection of `line`, or remembers that there is none.
+async fn connect(
+    dialer: Arc<Dialer>,
+    address: SocketAddr,
+    mut line: OwnedMutexGuard<Line>,
+) -> Option<(Connection, u64)> {
+    let connected = match timeout(CONNECT, dialer.dial()).await {
+        Ok(connected) => connected,
+        Err(_) => Err(Fault::Lost("no handshake in time".to_owned())),
+    };
+    line.number += 1;
+    match connected {
+        Ok(connection) => {
+            line.failed = None;
+            line.connection = Some(connection.clone());
+            Some((connection, line.number))
+        }
+        Err(fault) => {
+            tracing::debug!(upstream = %address, "not connected: {fault}");
+            line.failed = Some(Instant::now().into_std());
+            line.connection = None;
+            None
+        }
+    }
+}
+
+impl Dialer {
     async fn dial(&self) -> Result<Connection, Fault> {
-        Ok(match &self.dialer {
-            Dialer::Https(dialer) => Connection::Https(dialer.dial().await?),
-            Dialer::Quic(dialer) => Connection::Quic(dialer.dial().await?),
+        Ok(match self {
+            Self::Https(dialer) => Connection::Https(dialer.dial().await?),
+            Self::Quic(dialer) => Connection::Quic(dialer.dial().await?),
         })
     }
 }
