@@ -279,3 +279,39 @@ fn the_text_of_both_ends_is_read_by_either() {
     let phrase = Phrase::of(uri.name(), &uri.anchors()[0]);
     assert_eq!(phrase.to_string(), theirs.phrase);
 }
+
+#[test]
+fn root_writes_no_memory_that_no_daemon_reads() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let home = tempfile::tempdir().unwrap();
+    let tool = |arguments: &[&str]| {
+        let mut command = common::command(arguments);
+        command
+            .env_remove("XDG_STATE_HOME")
+            .env("HOME", home.path());
+        command.output().unwrap()
+    };
+    let uri = shown(&resolver).uri;
+    let output = tool(&["verify", &uri]);
+    let own = home.path().join(".local/state/zzdot-client");
+    if !nix::unistd::geteuid().is_root() {
+        // Whoever is not root means his own.
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(own.exists());
+        return;
+    }
+    let said = stderr(&output);
+    assert_eq!(code(&output), 3, "{said}");
+    assert!(said.contains("start the service"), "{said}");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    // Nor is anything told out of nobody's memory.
+    assert_eq!(code(&tool(&["export"])), 3);
+    // Who names it is understood.
+    let own = own.to_str().unwrap();
+    assert_eq!(code(&tool(&["verify", &uri, "--state-dir", own])), 0);
+    assert_eq!(
+        code(&tool(&["export"])),
+        0,
+        "root has a memory of its own now"
+    );
+}

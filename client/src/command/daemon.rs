@@ -67,6 +67,12 @@ impl Place {
             return Ok(reply);
         }
         let folder = self.state_dir()?;
+        let is_roots = nix::unistd::geteuid().is_root()
+            && std::env::var_os("STATE_DIRECTORY").is_none_or(|value| value.is_empty())
+            && self.may_be_the_service()?;
+        if is_roots && !Store::exists(&folder) {
+            return Err(nobodys_memory());
+        }
         let store = match fresh || Store::exists(&folder) {
             true => Some(Arc::new(Store::open(&folder)?.0)),
             false => None,
@@ -89,12 +95,7 @@ impl Place {
         let configured = config
             .as_ref()
             .and_then(|config| config.control_socket.as_deref());
-        let folder = config
-            .as_ref()
-            .and_then(|config| config.state_dir.as_deref());
-        // The service manager names the service's folders, and its configuration file need not.
-        let may_be_the_service =
-            configured.is_none() && folder.is_none() && self.state_dir.is_none();
+        let may_be_the_service = configured.is_none() && self.may_be_the_service()?;
         let mut sockets = match self.state_dir() {
             Ok(folder) => vec![control_socket(configured, &folder)],
             Err(_) if may_be_the_service => Vec::new(),
@@ -117,10 +118,25 @@ impl Place {
         Ok(None)
     }
 
+    /// Whether nothing says whose memory is meant: the service manager names the service's folders, and its configuration
+    /// file need not.
+    fn may_be_the_service(&self) -> Result<bool, Failure> {
+        let config = self.config()?;
+        let configured = config.is_some_and(|config| config.state_dir.is_some());
+        Ok(!configured && self.state_dir.is_none())
+    }
+
     /// Asks the daemon, which has to be running.
     pub(super) async fn ask_running(&self, request: &Request) -> Result<Value, Failure> {
         self.ask(request).await?.ok_or_else(not_running)
     }
+}
+
+/// For root: what would be written below its own home no daemon reads, and what is not there the service may well know.
+fn nobodys_memory() -> Failure {
+    cannot_run("the daemon is not running, and nothing says whose memory this is about").with_hint(
+        "start the service and try again, or name another memory with --config or --state-dir",
+    )
 }
 
 fn not_running() -> Failure {
