@@ -48,6 +48,7 @@ enum Kind {
     DelRoute = 25,
     NewNeighbour = 28,
     DelNeighbour = 29,
+    NewUserOption = 68,
 }
 
 fuzz_target!(|input: Input<'_>| {
