@@ -272,8 +272,9 @@ impl Survey {
                 {
                     let taken = claim.take_port(flight, place, &own.keys, clock);
                     place += 1;
-                    if let Err(flaw) = taken {
-                        edge.claim = Err(flaw.claim_why());
+                    match taken {
+                        Ok(()) => self.ttl = self.ttl.min(claim.ttl),
+                        Err(flaw) => edge.claim = Err(flaw.claim_why()),
                     }
                 }
             }

@@ -44,7 +44,8 @@ impl Survey {
     pub(super) fn on_attempt(&mut self, site: usize) {
         match self.sites.get(site).map(|found| &found.phase) {
             Some(Phase::AwaitingTls(_)) => self.on_awaited(site),
-            Some(Phase::Unread(_)) | None => {}
+            // While its zone is read, what is held of it is of another version, or of others; it is judged by what comes.
+            Some(Phase::Own(_) | Phase::Unread(_)) | None => {}
             Some(_) => self.on_own_tlsa(site),
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) resolvers: Vec<Resolver>,
     /// Who answers where, as seen from the client.
     pub(super) reach: BTreeMap<SocketAddr, usize>,
+    /// Where a handshake comes out no sooner than in this round.
+    pub(super) late: BTreeMap<SocketAddr, usize>,
     pub(super) clock: UnixTime,
     /// So many records come with each answer that nobody asked for.
     pub(super) fat: u16,
@@ -80,6 +82,7 @@ impl World {
         let mut world = Self {
             resolvers: Vec::new(),
             reach: BTreeMap::new(),
+            late: BTreeMap::new(),
             clock: CLOCK,
             fat: 0,
             brood: 0,
@@ -289,9 +292,9 @@ impl World {
         let (mut steps, mut asked, mut connected) = (Vec::new(), Vec::new(), Vec::new());
         let (mut flights, mut most_in_flight, mut done) = (0, 0, None);
         let (mut octets, mut most_octets) = (0, 0);
-        let mut peers = BTreeMap::new();
+        let (mut peers, mut late) = (BTreeMap::new(), Vec::new());
         for round in 0..200 {
-            let (mut asks, mut connects) = (Vec::new(), Vec::new());
+            let (mut asks, mut connects) = (Vec::new(), std::mem::take(&mut late));
             while let Some(action) = survey.next_action() {
                 assert!(done.is_none(), "an action after the end: {action:?}");
                 match action {
@@ -312,7 +315,9 @@ impl World {
             flights += usize::from(!asks.is_empty());
             most_in_flight = most_in_flight.max(asks.len());
             meanwhile(self, round);
-            if asks.is_empty() && connects.is_empty() {
+            let is_late = |it: &Connect| self.late.get(&it.address).is_some_and(|due| round < *due);
+            (late, connects) = connects.into_iter().partition(is_late);
+            if asks.is_empty() && connects.is_empty() && late.is_empty() {
                 match survey.next_timeout() {
                     Some(due) => now = due,
                     None => break,
