@@ -31,7 +31,7 @@ const LOST: Duration = SURVEY_TIMEOUT.saturating_mul(3);
 /// For so long after a question chains are looked at again without another: the next one is to find its way.
 const AWAKE: Duration = Duration::from_secs(600);
 /// How soon a survey may follow another, whatever for.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The connection with the nearest: which pool, and how many connections it made. Neither number comes twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +225,15 @@ impl Routing {
         if self.policy == RoutePolicy::Nearest {
             return false;
         }
-        let changed = self.looked_behind != Some(link);
+        // Who hangs up again and again does not decide how often: behind a new connection with the same one, what was
+        // found holds.
+        let rested = |begun: Instant| now.saturating_duration_since(begun) >= RETRY;
+        let changed = match self.looked_behind {
+            Some(seen) if seen.pool == link.pool => {
+                seen != link && self.last_begun.is_none_or(rested)
+            }
+            _ => true,
+        };
         let stale = self.holding(link, now, clock).is_none();
         let due = self.due.is_none_or(|due| now >= due);
         // Where the last one failed, what is stale waits for its turn.

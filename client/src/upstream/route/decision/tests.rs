@@ -179,14 +179,19 @@ fn a_survey_from_before_everything_was_started_over_counts_for_nothing() {
 }
 
 #[test]
-fn another_nearest_is_surveyed_before_it_is_asked_and_another_connection_at_once() {
+fn another_nearest_is_surveyed_before_it_is_asked_and_another_connection_soon() {
     let mut lab = strict();
     lab.survey(Ok(line_chain()));
-    lab.at = 2;
     let renewed = Link {
         connection: 2,
         ..LINK
     };
+    // Whoever hangs up again and again has it looked behind no more often.
+    lab.at = 4;
+    let (now, clock) = (lab.now(), lab.clock());
+    assert!(!lab.routing.wants_survey(renewed, now, clock));
+    assert_eq!(lab.routing.way(renewed, now, clock), Way::Nearest);
+    lab.at = 5;
     let (now, clock) = (lab.now(), lab.clock());
     assert!(lab.routing.wants_survey(renewed, now, clock));
     assert_eq!(lab.routing.way(renewed, now, clock), Way::Nearest);
