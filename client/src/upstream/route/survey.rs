@@ -14,7 +14,7 @@ use super::{Way, link};
 use crate::chain::draw::{Circumstances, Trace};
 use crate::chain::driver::{Surveyed, survey};
 use crate::chain::{Chain, Nearest, SURVEY_TIMEOUT, Why};
-use crate::config::RoutePolicy;
+use crate::config::{LegacyPolicy, RoutePolicy};
 use crate::dot::DotPool;
 use crate::ladder::Rung;
 use crate::session::{Failure, Route, State};
@@ -202,9 +202,17 @@ impl Upstream {
             if !discovery.chains.routing().is_surveying() {
                 self.begin_survey(discovery);
             }
-            let waited = tokio::time::timeout_at(deadline.into(), ended.changed()).await;
-            if !matches!(waited, Ok(Ok(()))) {
+            // Where none could begin yet, since one just ended or the connection is another, nobody would tell of its end.
+            let until = match discovery.chains.routing().is_surveying() {
+                true => deadline,
+                false => deadline.min(now() + decision::PAUSE),
+            };
+            let told = tokio::time::timeout_at(until.into(), ended.changed()).await;
+            if now() >= deadline {
                 return Err(Untraceable::Failed("it takes too long".to_owned()));
+            }
+            if told.is_err() {
+                continue;
             }
             if let Some(failed) = discovery.chains.routing().failed() {
                 return Err(Untraceable::Failed(failed.to_owned()));
@@ -280,7 +288,7 @@ impl Discovery {
             let session = &self.lock().session;
             (session.server(), session.policy())
         };
-        let asked = !policy.forbids_cleartext();
+        let asked = !policy.forbids_cleartext() && policy.legacy != LegacyPolicy::Refuse;
         let (at, transport, proof) = match (rung, address, target) {
             (Some(Rung::Designated), Some(address), Some(target)) => {
                 (address, Transport::Dot, Proof::Pkix(target))
