@@ -62,7 +62,7 @@ pub enum PublishError {
     #[error("the upstream {0} is to be published twice")]
     SameUpstream(UpstreamId),
     /// The name of an upstream is one below which it cannot be described.
-    #[error("the upstream {0} has a name that ends in \"q\"; it can be published by its address")]
+    #[error("the upstream {0} has a name with a label \"q\"; it can be published by its address")]
     UpstreamName(UpstreamId),
     /// The zone cannot be signed.
     #[error(transparent)]

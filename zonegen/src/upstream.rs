@@ -131,9 +131,13 @@ impl UpstreamId {
     }
 }
 
-/// Whether anything can stand at `<UP>.NAME.`: not below the DNAME `q.NAME.`
+/// Whether anything can stand at `<UP>.NAME.`: not below the DNAME `q.NAME.`, nor below that of another upstream, after
+/// which this one may have named itself. Nor could anybody be asked for such a name through another server.
 pub(crate) fn is_describable(name: &ResolverName) -> bool {
-    name.as_name().iter().next_back() != Some(PASSAGE)
+    !name
+        .as_name()
+        .iter()
+        .any(|label| label.eq_ignore_ascii_case(PASSAGE))
 }
 
 impl UnnamedLabel {
@@ -395,7 +399,8 @@ mod tests {
             UpstreamId::of(&name, address).to_string()
         };
         assert_eq!(named("zz"), "aaaaaaaaaaaaaaaaaaaa.zz");
-        assert_eq!(named("q.zz"), "aaaaaaaaaaaaaaaaaaaa.q.zz");
+        assert_eq!(named("qq.zz"), "aaaaaaaaaaaaaaaaaaaa.qq.zz");
+        assert_eq!(named("q.zz"), "192-0-2-1");
         assert_eq!(named("q"), "192-0-2-1");
         assert_eq!(named("example.q"), "192-0-2-1");
     }

@@ -233,6 +233,25 @@ fn what_cannot_be_said_is_refused_by_its_name() {
     ));
 }
 
+/// It stands below the name that leads to somebody else, and would keep us from publishing.
+#[test]
+fn an_upstream_that_names_itself_after_what_leads_through_another_has_no_name() {
+    let address = "192.0.2.1:53".parse().unwrap();
+    for suffix in [UP, "192-0-2-7.unnamed", "Q.example.net"] {
+        let sly = format!("bbbbbbbbbbbbbbbbbbbb.q.{suffix}");
+        let id = UpstreamId::of(&sly.parse().unwrap(), address);
+        let claimed = UpstreamId::Unnamed(UnnamedLabel::new(address));
+        let sly_one = PublishedUpstream {
+            id: id.clone(),
+            ..unnamed("192.0.2.1:53")
+        };
+        let all = vec![named(UP), unnamed("192.0.2.7:53"), sly_one];
+        let zones = published(&identity(), all);
+        assert!(zones.is_ok(), "{sly}: {:?}", zones.err());
+        assert_eq!(id, claimed, "{sly}");
+    }
+}
+
 /// What an upstream says of itself must not keep us from publishing, nor fill our answers.
 #[test]
 fn an_upstream_that_says_too_much_is_published_in_part() {
