@@ -234,6 +234,14 @@ impl Appliance {
         mut config: Config,
         trigger: Trigger,
     ) -> Result<Vec<&'static str>, Failure> {
+        let mut waits = Vec::new();
+        if config.mode != self.config.mode {
+            waits.push("publish.mode");
+            config.mode = self.config.mode;
+            // With the name stays what it says, and where: whoever knows it comes over TLS or not at all.
+            config.dot = self.config.dot.clone();
+            config.published = self.config.published.clone();
+        }
         // Everything that can fail comes first, the sockets last of these. What stays the same
         // keeps its connections and what it has learned; files may be others under the same name.
         let changed = config.resolve != self.config.resolve
@@ -262,7 +270,6 @@ impl Appliance {
             self.forward = forward;
         }
         self.responder.replace_access(config.access.clone());
-        let mut waits = Vec::new();
         let old = &self.config;
         if config.state_dir != old.state_dir {
             waits.push("state-dir");
@@ -283,10 +290,6 @@ impl Appliance {
         if config.limits != old.limits {
             waits.push("limits");
             config.limits = old.limits.clone();
-        }
-        if config.mode != old.mode {
-            waits.push("publish.mode");
-            config.mode = old.mode;
         }
         if let Some(named) = &mut self.named {
             named.replace_intervals(config.rotation);
