@@ -141,6 +141,8 @@ impl Routing {
         self.in_vain = 0;
         self.last_begun = None;
         self.looked_behind = None;
+        // Nobody waits for one that will not count.
+        self.under_way = None;
         self.counts_from = self.surveys;
     }
 

@@ -201,6 +201,21 @@ fn another_nearest_is_surveyed_before_it_is_asked_and_another_connection_soon() 
 }
 
 #[test]
+fn nobody_waits_for_a_survey_that_began_before_everything_was_started_over() {
+    let mut lab = strict();
+    let before = lab.begin();
+    lab.at = 1;
+    lab.routing.start_over();
+    assert!(lab.wants(), "the next one begins at once");
+    let after = lab.begin();
+    lab.end(before, Ok(line_chain()));
+    assert!(lab.routing.is_surveying());
+    assert!(matches!(lab.way(), Way::AfterSurvey(_)));
+    lab.end(after, Ok(line_chain()));
+    assert_eq!(lab.way(), Way::Nearest);
+}
+
+#[test]
 fn the_first_hop_at_fault_is_named() {
     let mut lab = strict();
     lab.survey(Ok(diamond_chain()));
