@@ -243,7 +243,7 @@ fn say_hello(appliance: &Appliance) {
         .identity()
         .map(|identity| identity.name().to_string());
     tracing::info!(
-        name = name.as_deref().unwrap_or("none: discovery is left to the upstreams"),
+        name = %name.as_deref().unwrap_or("none: discovery is left to the upstreams"),
         dns = %list(&status.dns),
         dot = %list(&status.dot),
         "serving"
