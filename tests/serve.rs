@@ -277,6 +277,30 @@ async fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
 }
 
 #[test]
+fn a_name_is_served_until_the_restart_that_gives_it_up() {
+    let upstreams = "[resolve]\nupstreams = [\"127.0.0.1:9\"]\n";
+    let place = Place::new(upstreams);
+    let mut daemon = place.serve();
+    let before = place.status();
+    let (address, state) = (&place.address, place.state());
+    place.write(&format!(
+        "state-dir = {state:?}\n[listen]\ndns = [\"{address}:5300\"]\n[publish]\nmode = \"transparent\"\n{upstreams}",
+    ));
+    daemon.reload();
+    let after = place.status();
+    let reload = &after["last-reload"];
+    assert_eq!(
+        reload["needs-restart"],
+        serde_json::json!(["publish.mode"]),
+        "{reload}"
+    );
+    // Whoever knows the name comes over TLS or not at all.
+    for key in ["publishes", "listen", "published-addresses"] {
+        assert_eq!(after[key], before[key], "{key}");
+    }
+}
+
+#[test]
 fn sighup_reads_the_files_again_that_the_configuration_names() {
     let place = Place::new("");
     let hints = place.path().join("hints");

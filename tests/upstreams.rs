@@ -480,28 +480,3 @@ async fn a_pinned_upstream_is_asked_while_it_holds_the_key_and_not_otherwise() {
     let answer = ask(&front, "b.example.", RecordType::A);
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_served_until_the_restart_that_gives_it_up() {
-    let origin = legacy().await;
-    let upstreams = format!("[resolve]\nupstreams = [\"{}\"]\n", origin.address);
-    let place = Place::new(&upstreams);
-    let mut daemon = start(&place);
-    let before = place.status();
-    let (address, state) = (&place.address, place.state());
-    place.write(&format!(
-        "state-dir = {state:?}\n[listen]\ndns = [\"{address}:5300\"]\n[publish]\nmode = \"transparent\"\n{upstreams}",
-    ));
-    daemon.reload();
-    let after = place.status();
-    let reload = &after["last-reload"];
-    assert_eq!(
-        reload["needs-restart"],
-        serde_json::json!(["publish.mode"]),
-        "{reload}"
-    );
-    // Whoever knows the name comes over TLS or not at all.
-    for key in ["publishes", "listen", "published-addresses"] {
-        assert_eq!(after[key], before[key], "{key}");
-    }
-}
