@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout_at;
 
 use super::climb::{Reached, climb};
@@ -144,6 +144,18 @@ impl Legacy {
         (rung, target, address)
     }
 
+    /// Waits until few enough questions in cleartext are under way.
+    async fn turn(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+        match timeout_at(deadline.into(), self.plain_turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => {
+                let detail =
+                    format!("more than {PLAIN_IN_FLIGHT} questions in cleartext under way");
+                Err(Failure::NoAnswer(detail))
+            }
+        }
+    }
+
     fn count(&self, rung: Rung) {
         TALLY.count(rung, 1);
         match rung {
@@ -250,11 +262,9 @@ impl Upstream {
         }
         let unfit = |error: WireError| Failure::NoAnswer(error.to_string());
         let query = without_hop_options(query).map_err(unfit)?;
-        let turns = &discovery.legacy.plain_turns;
-        let turn = timeout_at(deadline.into(), turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            let detail = format!("more than {PLAIN_IN_FLIGHT} questions in cleartext under way");
-            return Err(Failure::NoAnswer(detail));
+        let _turn = match cost.is_bounded {
+            true => None,
+            false => Some(discovery.legacy.turn(deadline).await?),
         };
         self.cleartext.fetch_add(1, Ordering::Relaxed);
         TALLY.count(Rung::Cleartext, 1);

@@ -83,6 +83,8 @@ pub struct Asked {
 pub(super) struct Cost {
     pub(super) limits: ExchangeLimits,
     packets: AtomicU32,
+    /// Whether whoever asks bounds how many questions are under way. Everybody else waits for a turn.
+    pub(super) is_bounded: bool,
 }
 
 impl Cost {
@@ -93,7 +95,8 @@ impl Cost {
 
 impl Upstream {
     /// Asks `query`, a whole message, wherever the session with the server lets it go; where that is in cleartext,
-    /// within `limits`. Nothing is kept, and no page that wants people to log in is looked for.
+    /// within `limits`. Nothing is kept, and no page that wants people to log in is looked for. How many questions are
+    /// under way is for the caller to bound: those whose answers never come must not hold the others.
     /// Call within a tokio runtime.
     pub async fn ask(
         self: &Arc<Self>,
@@ -104,6 +107,7 @@ impl Upstream {
         let cost = Cost {
             limits,
             packets: AtomicU32::new(0),
+            is_bounded: true,
         };
         let answer = tokio::select! {
             biased;
