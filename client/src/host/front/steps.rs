@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zbus::Connection;
 use zzdot_zonegen::durable;
@@ -21,6 +22,10 @@ use crate::host::watch::look_around;
 use crate::host::{HeldLink, Places, look, network_manager, resolved};
 
 const TEXT_MAX: usize = 64 * 1024;
+
+/// How often it is looked whether resolved is back from a restart, and how long apart.
+const RESTART_LOOKS: usize = 30;
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why it is not in front, or not back.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +135,7 @@ async fn go_on(
         FrontSetting::NetworkManager => Some(Method::NetworkManager),
         FrontSetting::Resolvconf => Some(Method::Resolvconf),
         FrontSetting::File => Some(Method::File),
-        FrontSetting::Auto => Some(choose(&scene(places, bus.as_ref()).await)),
+        FrontSetting::Auto => Some(way(places, bus.as_ref(), journal.as_ref()).await),
     };
     let journal = match journal {
         Some(journal) if Some(journal.method) == method => Some(journal),
@@ -345,6 +350,21 @@ async fn reload(bus: Option<&Connection>, notes: &mut Vec<String>) {
     notes.push(format!(
         "NetworkManager takes it up when it is started anew: {problem}"
     ));
+}
+
+/// The way that fits this machine. Getting in front by resolved restarts it, which writes `resolv.conf` anew and so has
+/// this called again, at a moment when resolved may not be there yet.
+async fn way(places: &Places, bus: Option<&Connection>, journal: Option<&Journal>) -> Method {
+    let by_resolved = journal.is_some_and(|journal| journal.method == Method::Resolved);
+    let mut found = scene(places, bus).await;
+    for _ in 0..RESTART_LOOKS {
+        if found.resolved || !by_resolved {
+            break;
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+        found = scene(places, bus).await;
+    }
+    choose(&found)
 }
 
 async fn scene(places: &Places, bus: Option<&Connection>) -> Scene {

@@ -281,7 +281,7 @@ impl Routing {
     }
 
     /// A survey ended: behind `link` it found this, or could not look at all. What `may_be_asked` says no to is never
-    /// the end that is asked.
+    /// the end that is asked, and where all has to be encrypted nobody on the way either.
     pub(in crate::upstream) fn end_survey(
         &mut self,
         ticket: Ticket,
@@ -302,7 +302,7 @@ impl Routing {
                 // The connection may have been made for the survey.
                 self.looked_behind = Some(link);
                 let holds = Duration::from_secs(chain.ttl.clamp(MIN_TTL, MAX_TTL).into());
-                let fault = chain.fault();
+                let fault = chain.fault().or_else(|| revoked(&chain, &may_be_asked));
                 let end = end_of(&chain, may_be_asked);
                 let good = match self.policy {
                     RoutePolicy::EncryptedToEnd => fault.is_none(),
@@ -372,6 +372,17 @@ impl Found {
             Duration::ZERO
         }
     }
+}
+
+/// Somebody on the way whose identity was revoked: whoever holds those keys now may be anybody.
+fn revoked(chain: &Chain, may_be_asked: impl Fn(&ResolverName) -> bool) -> Option<Refusal> {
+    chain.nodes.iter().find_map(|node| match &node.who {
+        Who::Named { name } if !may_be_asked(name) => {
+            let why = format!("{name} is on the way, and its identity was revoked");
+            Some(Refusal::ChainNotEncrypted { hop: None, why })
+        }
+        _ => None,
+    })
 }
 
 /// The end that can be asked in place of the nearest: a resolver that asks nobody else and was met by TLS, in whom

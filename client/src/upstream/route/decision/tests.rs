@@ -292,6 +292,16 @@ fn the_end_is_asked_where_it_was_met_and_otherwise_the_nearest() {
 }
 
 #[test]
+fn whoever_was_revoked_is_nobody_to_be_encrypted_to() {
+    let mut lab = strict();
+    let ticket = lab.begin();
+    lab.routing
+        .end_survey(ticket, lab.now(), Ok((LINK, line_chain())), |_| false);
+    let told = lab.refused();
+    assert!(told.contains("its identity was revoked"), "{told}");
+}
+
+#[test]
 fn nobody_is_the_end_in_whom_anything_is_contradicted_or_who_was_revoked() {
     type Spoil = fn(&mut Chain);
     let spoils: [(&str, Spoil); 6] = [
