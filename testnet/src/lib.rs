@@ -25,6 +25,7 @@ pub mod boxes;
 pub mod capture;
 pub mod command;
 pub mod desktop;
+mod expect;
 pub mod faults;
 mod host;
 pub mod hostile;

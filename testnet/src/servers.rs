@@ -4,6 +4,7 @@ use std::{
     fmt::Write,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -140,6 +141,18 @@ pub fn dnsmasq_alone(
     listen: &[SocketAddr],
     extra: &[&str],
 ) -> Result<Process, InternetError> {
+    let mut command = dnsmasq_command(host)?;
+    for address in listen {
+        command
+            .arg(format!("--listen-address={}", address.ip()))
+            .arg(format!("--port={}", address.port()));
+    }
+    command.args(extra);
+    serving(host, host.start("dnsmasq", command)?, listen)
+}
+
+/// dnsmasq with nothing of the machine's own configuration.
+pub(crate) fn dnsmasq_command(host: &Host) -> Result<Command, InternetError> {
     let mut command = host.command("dnsmasq")?;
     command.args([
         "--keep-in-foreground",
@@ -152,13 +165,7 @@ pub fn dnsmasq_alone(
         "--pid-file=",
         "--log-facility=-",
     ]);
-    for address in listen {
-        command
-            .arg(format!("--listen-address={}", address.ip()))
-            .arg(format!("--port={}", address.port()));
-    }
-    command.args(extra);
-    serving(host, host.start("dnsmasq", command)?, listen)
+    Ok(command)
 }
 
 /// Waits until a program answers on all its addresses.

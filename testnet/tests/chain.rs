@@ -4,30 +4,30 @@ mod common;
 
 #[test]
 fn the_walk_crosses_a_router_that_was_never_upgraded() {
-    common::play("behind-legacy-router");
+    common::play("run", "behind-legacy-router");
 }
 
 #[test]
 fn the_upgrade_survives_delay_and_loss() {
-    common::play("slow-line");
+    common::play("run", "slow-line");
 }
 
 #[test]
 fn forwarders_of_today_do_what_is_written_about_them() {
-    common::play("boxes");
+    common::play("run", "boxes");
 }
 
 #[test]
 fn each_trace_is_what_the_lab_knows_hop_by_hop() {
-    common::play("chains");
+    common::play("run", "chains");
 }
 
 #[test]
 fn resolvers_of_one_address_on_both_sides_of_a_nat_are_told_apart() {
-    common::play("chains-nat");
+    common::play("run", "chains-nat");
 }
 
 #[test]
 fn questions_go_to_the_end_of_the_chain_or_nowhere_where_a_hop_is_in_cleartext() {
-    common::play("routes");
+    common::play("run", "routes");
 }

@@ -1,17 +1,10 @@
 //! A machine with the real programs that manage networks and names: what the client learns from each, how it gets in
 //! front of them, and how everything is put back.
 
-use std::process::Command;
+mod common;
 
 fn play(case: &str) {
-    let status = Command::new(env!("CARGO_BIN_EXE_zzdot-testnet"))
-        .args(["desktop", case])
-        .status()
-        .expect("the binary of this package is built with its tests");
-    assert!(
-        status.success(),
-        "the case '{case}' ended with {status}; what it said is above"
-    );
+    common::play("desktop", case);
 }
 
 #[test]

@@ -31,6 +31,6 @@ fn machine() -> (String, Vec<String>) {
 #[test]
 fn a_lab_leaves_no_interface_and_no_namespace_behind() {
     let before = machine();
-    common::play("legacy");
+    common::play("run", "legacy");
     assert_eq!(machine(), before);
 }

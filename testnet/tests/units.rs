@@ -1,16 +1,9 @@
 //! The units as they are shipped, under the real service manager as the first process of a machine.
 
-use std::process::Command;
+mod common;
 
 fn play(case: &str) {
-    let status = Command::new(env!("CARGO_BIN_EXE_zzdot-testnet"))
-        .args(["units", case])
-        .status()
-        .expect("the binary of this package is built with its tests");
-    assert!(
-        status.success(),
-        "the case '{case}' ended with {status}; what it said is above"
-    );
+    common::play("units", case);
 }
 
 #[test]

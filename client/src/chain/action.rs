@@ -58,17 +58,10 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// The message to send. DO for the signatures, CD since nobody on the way knows the island's anchor, RD since
-    /// only such questions are passed on.
+    /// The message to send ([`wire::discovery_question`]).
     #[must_use]
     pub fn message(&self, message_id: u16) -> Vec<u8> {
-        let flags = wire::QuestionFlags {
-            rd: true,
-            cd: true,
-            ad: false,
-        };
-        let edns = wire::Edns::plain(true);
-        wire::question(message_id, &self.name, self.qtype, flags, Some(&edns))
+        wire::discovery_question(message_id, &self.name, self.qtype)
     }
 }
 

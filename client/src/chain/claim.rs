@@ -76,13 +76,7 @@ pub(super) fn read_claim(
     keys: &TrustedKeys,
     clock: UnixTime,
 ) -> Result<Claim, Flaw> {
-    let mut reader = Reader {
-        flight,
-        keys,
-        clock,
-        ttl: u32::MAX,
-        newest: UnixTime(0),
-    };
+    let mut reader = Reader::new(flight, keys, clock);
     let transport = reader.word(first + place::TRANSPORT)?;
     let transport = transport.ok_or_else(|| flight.useless(first + place::TRANSPORT))?;
     // Who says nothing of a proof gives none.

@@ -1,7 +1,6 @@
 //! What follows when questions of a survey were answered.
 
 use hickory_proto::rr::{Name, RecordType};
-use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::owners::upstreams_owner;
 use zzdot_zonegen::upstream::UpstreamId;
 
@@ -204,13 +203,7 @@ impl Survey {
             return;
         };
         let clock = self.clock;
-        let mut reader = Reader {
-            flight,
-            keys: &own.keys,
-            clock,
-            ttl: u32::MAX,
-            newest: UnixTime(0),
-        };
+        let mut reader = Reader::new(flight, &own.keys, clock);
         let version = match reader.version(place::SOA) {
             Ok(version) => version,
             Err(flaw) if found.direct.trusted.is_some() => {

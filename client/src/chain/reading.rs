@@ -151,13 +151,7 @@ pub(super) fn confirms(
     name: &ResolverName,
     clock: UnixTime,
 ) -> Result<bool, Flaw> {
-    let mut reader = Reader {
-        flight,
-        keys: &own.keys,
-        clock,
-        ttl: u32::MAX,
-        newest: UnixTime(0),
-    };
+    let mut reader = Reader::new(flight, &own.keys, clock);
     let same = reader.version(place::SOA)?.serial == own.version.serial
         && reader.upstreams(name)?.0 == own.upstreams
         && reader.server_type()? == own.server_type
@@ -177,6 +171,17 @@ pub(super) struct Reader<'f> {
 }
 
 impl<'f> Reader<'f> {
+    /// Of a flight whose answers these keys are to have signed; nothing is read yet.
+    pub(super) fn new(flight: &'f Flight, keys: &'f TrustedKeys, clock: UnixTime) -> Self {
+        Self {
+            flight,
+            keys,
+            clock,
+            ttl: u32::MAX,
+            newest: UnixTime(0),
+        }
+    }
+
     pub(super) fn look(&mut self, place: usize) -> Result<Found<'f>, Flaw> {
         let found = self.flight.look(place, self.keys, self.clock)?;
         self.ttl = self.ttl.min(found.ttl());

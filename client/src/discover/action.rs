@@ -47,18 +47,10 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// The message to send, with a message id that the caller draws for each try. DO so that
-    /// signatures come along, CD so that a validating forwarder, which does not know the island's
-    /// anchor, does not stand in the way; RD since the server may be behind others.
+    /// The message to send ([`wire::discovery_question`]), with a message id that the caller draws for each try.
     #[must_use]
     pub fn message(&self, message_id: u16) -> Vec<u8> {
-        let flags = wire::QuestionFlags {
-            rd: true,
-            cd: true,
-            ad: false,
-        };
-        let edns = wire::Edns::plain(true);
-        wire::question(message_id, &self.name, self.qtype, flags, Some(&edns))
+        wire::discovery_question(message_id, &self.name, self.qtype)
     }
 }
 

@@ -114,7 +114,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::host::{LinkFacts, ResolvedSays, Saying, decide};
+    use crate::host::{Saying, decide};
 
     fn domains(texts: &[&str]) -> Vec<Domain> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -145,17 +145,6 @@ mod tests {
             ..says.clone()
         };
         Inputs {
-            own: vec!["127.0.0.1:53".parse().unwrap()],
-            links: vec![LinkFacts {
-                index: 2,
-                name: "eth0".into(),
-                up: true,
-                ..LinkFacts::default()
-            }],
-            resolved: Some(ResolvedSays {
-                global: vec!["127.0.0.1:53".parse().unwrap()],
-                links: vec![says],
-            }),
             sayings: match keeper {
                 Keeper::Networkd => vec![Saying {
                     source: Source::Networkd,
@@ -164,7 +153,7 @@ mod tests {
                 Keeper::Resolved => Vec::new(),
             },
             held: vec![held(keeper)],
-            ..Inputs::default()
+            ..Inputs::behind_resolved(says)
         }
     }
 

@@ -26,6 +26,28 @@ pub struct Inputs {
     pub now: UnixTime,
 }
 
+#[cfg(test)]
+impl Inputs {
+    /// A machine with one card, whose resolved asks this program and says this of that card.
+    pub(in crate::host) fn behind_resolved(card: LinkSays) -> Self {
+        let own = [SocketAddr::from(([127, 0, 0, 1], 53))];
+        Self {
+            own: own.to_vec(),
+            links: vec![LinkFacts {
+                index: 2,
+                name: "eth0".into(),
+                up: true,
+                ..LinkFacts::default()
+            }],
+            resolved: Some(ResolvedSays {
+                global: own.to_vec(),
+                links: vec![card],
+            }),
+            ..Self::default()
+        }
+    }
+}
+
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkFacts {

@@ -122,6 +122,18 @@ pub fn truncate(response: &[u8], limit: usize) -> Vec<u8> {
     cut
 }
 
+/// A question about a resolver's island. DO so that signatures come along; CD so that a validating server on the way, which
+/// does not know the island's anchor, does not stand in it; RD since only such questions are passed on.
+#[must_use]
+pub fn discovery_question(id: u16, name: &Name, qtype: RecordType) -> Vec<u8> {
+    let flags = QuestionFlags {
+        rd: true,
+        cd: true,
+        ad: false,
+    };
+    question(id, name, qtype, flags, Some(&Edns::plain(true)))
+}
+
 /// Writes `id` over the message's own; nothing where there is no header.
 pub fn set_id(message: &mut [u8], id: u16) {
     write_u16(message, 0, id);

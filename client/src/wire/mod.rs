@@ -13,7 +13,9 @@ mod name;
 mod svcb;
 mod view;
 
-pub use build::{QuestionFlags, error_reply, question, restore_case, set_id, truncate};
+pub use build::{
+    QuestionFlags, discovery_question, error_reply, question, restore_case, set_id, truncate,
+};
 pub use chain::{ChainError, MAX_CHAIN_LINKS, answer_chain_ok};
 pub use edns::{Edns, EdnsView, MAX_PAYLOAD_SIZE, PADDING_OPTION, pad, with_edns};
 pub use join::join;

@@ -106,8 +106,7 @@ impl Reach {
         match self {
             Self::Plain => Tier::Cleartext,
             Self::Tls { .. } | Self::Streamed { .. } => Tier::Authenticated,
-            Self::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => Tier::Cleartext,
-            Self::Discovered(discovered) => match discovered.standing.borrow().rung() {
+            Self::Discovered(discovered) => match discovered.rung() {
                 Some(Rung::Cleartext) => Tier::Cleartext,
                 Some(rung) if rung.is_authenticated() => Tier::Authenticated,
                 _ => Tier::Encrypted,
@@ -121,8 +120,7 @@ impl Reach {
             Self::Plain => Some("plain"),
             Self::Tls { .. } => Some("dot"),
             Self::Streamed { server, .. } => Some(server.transport().as_str()),
-            Self::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => Some("plain"),
-            Self::Discovered(discovered) => match discovered.standing.borrow().rung()? {
+            Self::Discovered(discovered) => match discovered.rung()? {
                 Rung::Cleartext => Some("plain"),
                 Rung::Opportunistic => Some("opportunistic"),
                 _ => Some("dot"),
@@ -155,6 +153,14 @@ impl Discovered {
                     refusal: Refusal::ClockBelowFloor { .. }
                 }
             )
+    }
+
+    /// On which rung a question goes now; none while nobody knows.
+    fn rung(&self) -> Option<Rung> {
+        if self.goes_by_a_wrong_clock() {
+            return Some(Rung::Cleartext);
+        }
+        self.standing.borrow().rung()
     }
 
     pub(super) fn upstream(&self) -> &upstream::Upstream {

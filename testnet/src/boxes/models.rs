@@ -9,7 +9,7 @@ use hickory_proto::{
 use zzdot_zonegen::keys;
 
 use super::{Model, Place, Verdict};
-use crate::{process::Process, programs, story::Failure};
+use crate::{process::Process, programs, servers, story::Failure};
 
 /// All of them, in the order of the table.
 pub const MODELS: &[Model] = &[
@@ -161,19 +161,8 @@ pub const MODELS: &[Model] = &[
 ];
 
 fn dnsmasq(place: &Place<'_>, set: &[&str]) -> Result<Process, Failure> {
-    let mut command = place.host.command("dnsmasq")?;
+    let mut command = servers::dnsmasq_command(place.host)?;
     command
-        .args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            "--user=root",
-            "--group=",
-            "--pid-file=",
-            "--log-facility=-",
-        ])
         .arg(format!("--listen-address={}", place.listen.ip()))
         .arg(format!("--server={}", place.upstream.ip()))
         .args(set);

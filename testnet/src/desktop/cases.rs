@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Desktop, ROUTER, eventually, past, portals, replace, resolvconf};
 use crate::{
+    expect::ensure,
     products,
     story::{Failure, Told},
 };
@@ -213,13 +214,7 @@ fn dhclient(desktop: &mut Desktop) -> Told {
         resolv_conf()?.contains("search lan"),
         "the search list stays",
     )?;
-    ensure(
-        desktop.resolves("www.example")?,
-        "applications resolve through the client",
-    )?;
-    let told = desktop.told()?;
-    is(&told, "/links/0/servers", &[&format!("{ROUTER}:53")])?;
-    reason(&told, "ourselves")?;
+    asks_through_us(desktop)?;
 
     // Another network: dhclient writes the file anew, over ours, and the units call for `put` again.
     desktop.stop("dhclient");
@@ -366,6 +361,17 @@ pub(super) fn same(told: &Value, pointer: &str, expected: &str) -> Told {
     )
 }
 
+/// Applications resolve through the client, which knows the link's servers and leaves itself out.
+pub(super) fn asks_through_us(desktop: &Desktop) -> Told {
+    ensure(
+        desktop.resolves("www.example")?,
+        "applications resolve through the client",
+    )?;
+    let told = desktop.told()?;
+    is(&told, "/links/0/servers", &[&format!("{ROUTER}:53")])?;
+    reason(&told, "ourselves")
+}
+
 pub(super) fn reason(told: &Value, expected: &str) -> Told {
     let left_out = told["left-out"].as_array().cloned().unwrap_or_default();
     let found = left_out.iter().any(|left| left["reason"] == expected);
@@ -373,12 +379,4 @@ pub(super) fn reason(told: &Value, expected: &str) -> Told {
         found,
         &format!("nothing was left out as {expected}: {told:#}"),
     )
-}
-
-pub(super) fn ensure(holds: bool, otherwise: &str) -> Told {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure::new(otherwise))
-    }
 }

@@ -14,8 +14,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -25,9 +24,10 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
+    expect::within,
     host::Host,
     lab::Lab,
-    process::{POLL, Process},
+    process::Process,
     products, programs, servers,
     story::{Failure, Told},
 };
@@ -237,15 +237,8 @@ impl Desktop {
 }
 
 /// Waits until something holds.
-fn eventually(mut holds: impl FnMut() -> Result<bool, Failure>) -> Told {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds()? {
-        if Instant::now() >= deadline {
-            return Err(Failure::new(format!("not within {} s", PATIENCE.as_secs())));
-        }
-        thread::sleep(POLL);
-    }
-    Ok(())
+fn eventually(holds: impl FnMut() -> Result<bool, Failure>) -> Told {
+    within(PATIENCE, "what the case waits for", holds)
 }
 
 /// Plays a case; on failure the logs of all programs are shown. Call inside the box.

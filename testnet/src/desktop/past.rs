@@ -4,12 +4,13 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::{
     Case, Desktop, LAN, ROUTER,
-    cases::{
-        NETWORK, RESOLV_CONF, counted, ensure, is, restart_resolved, source, start_client_with,
-    },
+    cases::{NETWORK, RESOLV_CONF, counted, is, restart_resolved, source, start_client_with},
     eventually, replace,
 };
-use crate::story::{Failure, Told};
+use crate::{
+    expect::ensure,
+    story::{Failure, Told},
+};
 
 pub(super) const CASES: [Case; 2] = [
     Case {

@@ -4,10 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::{
     Case, Desktop, LAN, ROUTER,
-    cases::{JOURNAL, ensure, is, reason, resolv_conf, same, start_client},
+    cases::{JOURNAL, asks_through_us, is, resolv_conf, same, start_client},
     eventually, replace,
 };
-use crate::story::Told;
+use crate::{expect::ensure, story::Told};
 
 pub(super) const CASES: [Case; 2] = [
     Case {
@@ -117,13 +117,7 @@ fn play(desktop: &mut Desktop) -> Told {
             "the search list stays",
         )?;
     }
-    ensure(
-        desktop.resolves("www.example")?,
-        "applications resolve through the client",
-    )?;
-    let told = desktop.told()?;
-    is(&told, "/links/0/servers", &[&format!("{ROUTER}:53")])?;
-    reason(&told, "ourselves")?;
+    asks_through_us(desktop)?;
 
     // A crash: the service manager restores; and once more, where the first time was cut short behind the last step.
     desktop.stop(client);

@@ -3,7 +3,10 @@
 use std::{fs, io, os::unix::fs::symlink};
 
 use super::{CONFIG, MACHINE, Machine, ROUTER, eventually};
-use crate::story::{Failure, Told};
+use crate::{
+    expect::ensure,
+    story::{Failure, Told},
+};
 
 /// A case.
 #[derive(Clone, Copy)]
@@ -72,10 +75,7 @@ fn appliance(machine: &mut Machine) -> Told {
     machine.run("systemctl", &["reload", unit])?;
     machine.becomes(unit, "ActiveState", "active")?;
 
-    machine.run(
-        "systemctl",
-        &["kill", "--signal=KILL", "--kill-who=main", unit],
-    )?;
+    send(machine, unit, "KILL")?;
     machine.becomes(unit, "NRestarts", "1")?;
     machine.becomes(unit, "ActiveState", "active")?;
     machine.neighbour_asks("after.example")?;
@@ -87,10 +87,7 @@ fn appliance(machine: &mut Machine) -> Told {
     eventually("a second sign of life", || {
         Ok(machine.property(unit, "WatchdogTimestampMonotonic")? != fed)
     })?;
-    machine.run(
-        "systemctl",
-        &["kill", "--signal=STOP", "--kill-who=main", unit],
-    )?;
+    send(machine, unit, "STOP")?;
     machine.becomes(unit, "NRestarts", "2")?;
     machine.becomes(unit, "ActiveState", "active")?;
     machine.neighbour_asks("thawed.example")?;
@@ -101,6 +98,13 @@ fn appliance(machine: &mut Machine) -> Told {
     ensure(!restart.status.success(), "a wrong configuration fails")?;
     machine.becomes(unit, "ActiveState", "failed")?;
     machine.becomes(unit, "ExecMainStatus", "2")
+}
+
+/// Sends a signal to the main process of a unit.
+fn send(machine: &Machine, unit: &str, signal: &str) -> Told {
+    let signal = format!("--signal={signal}");
+    let kill = ["kill", &signal, "--kill-who=main", unit];
+    machine.run("systemctl", &kill).map(drop)
 }
 
 /// The client's units: in front only while it answers, whatever ends it, and put back after a power cut.
@@ -127,10 +131,7 @@ fn client(machine: &mut Machine) -> Told {
 
     follow_rewrites(machine)?;
 
-    machine.run(
-        "systemctl",
-        &["kill", "--signal=KILL", "--kill-who=main", unit],
-    )?;
+    send(machine, unit, "KILL")?;
     eventually("what a person wrote, after it was killed", || {
         Ok(fs::read_to_string(machine.on_disk("/etc/resolv.conf"))?.contains(THEIRS))
     })?;
@@ -220,10 +221,7 @@ fn resolved(machine: &mut Machine) -> Told {
         Ok(journal.contains(LATER_DOMAIN))
     })?;
     links_have(machine, OWN_DOMAIN, false)?;
-    machine.run(
-        "systemctl",
-        &["kill", "--signal=KILL", "--kill-who=main", unit],
-    )?;
+    send(machine, unit, "KILL")?;
     machine.becomes(unit, "NRestarts", "1")?;
     machine.becomes(unit, "ActiveState", "active")?;
     eventually("a name by the client that was killed", || {
@@ -312,12 +310,4 @@ fn is_confined(machine: &Machine, unit: &str, capabilities: &str) -> Told {
     }
     let user = machine.of_process(unit, "Uid")?;
     ensure(!user.starts_with('0'), "it runs as root")
-}
-
-fn ensure(holds: bool, otherwise: &str) -> Told {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure::new(otherwise))
-    }
 }

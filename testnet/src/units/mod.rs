@@ -13,8 +13,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hickory_proto::rr::{Name, RecordType};
@@ -23,9 +22,10 @@ use serde_json::Value;
 
 use crate::{
     ask::{Question, ask},
+    expect::within,
     host::Host,
     lab::Lab,
-    process::{POLL, Process},
+    process::Process,
     products, programs,
     sandbox::namespace_path,
     servers,
@@ -319,22 +319,6 @@ fn first_child(parent: &mut Process) -> Result<u32, Failure> {
 /// Waits until something holds.
 fn eventually(awaited: &str, holds: impl FnMut() -> Result<bool, Failure>) -> Told {
     within(PATIENCE, awaited, holds)
-}
-
-fn within(
-    patience: Duration,
-    awaited: &str,
-    mut holds: impl FnMut() -> Result<bool, Failure>,
-) -> Told {
-    let deadline = Instant::now() + patience;
-    while !holds()? {
-        if Instant::now() >= deadline {
-            let seconds = patience.as_secs();
-            return Err(Failure::new(format!("not within {seconds} s: {awaited}")));
-        }
-        thread::sleep(POLL);
-    }
-    Ok(())
 }
 
 /// Plays a case; on failure the logs of all programs are shown. Call inside the box.

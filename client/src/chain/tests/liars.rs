@@ -175,9 +175,7 @@ fn a_list_that_is_older_than_the_version_beside_it_is_read_again() {
             world.publish(0);
         }
     });
-    // Their order is that of the names, which are invented anew each time.
-    let mut hops = trip.hops.clone();
-    hops.sort();
+    let hops = trip.sorted_hops();
     let expected = ["->0 proven met", "0>1 proven met", "0>2 proven met"];
     assert_eq!(hops, expected, "{:#?}", trip.steps);
 }

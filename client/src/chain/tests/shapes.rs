@@ -145,8 +145,7 @@ fn a_diamond_has_each_resolver_once() {
         world.hop(from, to);
     }
     let trip = world.survey();
-    let mut hops = trip.hops.clone();
-    hops.sort_unstable();
+    let hops = trip.sorted_hops();
     assert_eq!(
         hops,
         [
@@ -173,8 +172,7 @@ fn a_cycle_ends_where_it_began() {
         world.hop(from, to);
     }
     let trip = world.survey();
-    let mut hops = trip.hops.clone();
-    hops.sort_unstable();
+    let hops = trip.sorted_hops();
     assert_eq!(
         hops,
         [
@@ -194,8 +192,7 @@ fn cleartext_anywhere_is_told_and_the_first_such_hop_is_named() {
     let mut world = line();
     world.unnamed(1, "198.51.100.1:53");
     let trip = world.survey();
-    let mut hops = trip.hops.clone();
-    hops.sort_unstable();
+    let hops = trip.sorted_hops();
     assert_eq!(
         hops,
         [

@@ -388,6 +388,13 @@ impl World {
 }
 
 impl Trip {
+    /// The hops in an order that does not depend on names, which are invented anew each time.
+    pub(super) fn sorted_hops(&self) -> Vec<String> {
+        let mut hops = self.hops.clone();
+        hops.sort_unstable();
+        hops
+    }
+
     pub(super) fn node<'t>(&'t self, world: &World, number: usize) -> &'t Node {
         let number = number.to_string();
         let mut nodes = self.chain.nodes.iter();

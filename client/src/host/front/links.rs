@@ -209,7 +209,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::host::{LinkFacts, ResolvedSays};
 
     fn domains(texts: &[&str]) -> Vec<Domain> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -232,19 +231,8 @@ mod tests {
             says: says.clone(),
         };
         Inputs {
-            own: vec!["127.0.0.1:53".parse().unwrap()],
-            links: vec![LinkFacts {
-                index: 2,
-                name: "eth0".into(),
-                up: true,
-                ..LinkFacts::default()
-            }],
-            resolved: Some(ResolvedSays {
-                global: vec!["127.0.0.1:53".parse().unwrap()],
-                links: vec![of_resolved],
-            }),
             sayings: more.iter().map(saying).collect(),
-            ..Inputs::default()
+            ..Inputs::behind_resolved(of_resolved)
         }
     }
 
