@@ -60,7 +60,9 @@ impl Survey {
                         (UpstreamId::Named(_), ..) => continue,
                     }
                 }
-                hops.push(self.hop(from, to, edge, far));
+                let near = nodes.get(from.0).map_or(&[][..], |near| &near.addresses);
+                let hop = self.hop((from, near), to, edge, far);
+                hops.push(hop);
             }
         }
         for (id, by) in through {
@@ -117,10 +119,19 @@ impl Survey {
         }
     }
 
-    fn hop(&self, from: NodeId, to: NodeId, edge: &Edge, far: Option<&Site>) -> Hop {
+    /// `near` are the addresses of who asks.
+    fn hop(
+        &self,
+        (from, near): (NodeId, &[IpAddr]),
+        to: NodeId,
+        edge: &Edge,
+        far: Option<&Site>,
+    ) -> Hop {
         let (label, why) = match &edge.claim {
             Err(why) => (Label::Opaque, why.clone()),
-            Ok(claim) if claim.transport == Transport::Plain => (Label::Cleartext, Why::SaysPlain),
+            Ok(claim) if claim.transport == Transport::Plain => {
+                (Label::Cleartext, plain(near, &claim.addresses))
+            }
             Ok(claim) => match far {
                 Some(far) => self.judge(claim, far),
                 None if !Edge::is_authenticated(claim) => (Label::Claimed, Why::NotAuthenticated),
@@ -191,6 +202,15 @@ impl Survey {
             return Some(Why::OtherTlsa);
         }
         None
+    }
+}
+
+/// How far cleartext goes from somebody at the addresses `near` to the addresses `far`, by his word about both.
+fn plain(near: &[IpAddr], far: &[IpAddr]) -> Why {
+    let within = |it: &IpAddr| it.is_loopback() || near.contains(it);
+    match !far.is_empty() && far.iter().all(within) {
+        true => Why::SaysPlainWithin,
+        false => Why::SaysPlain,
     }
 }
 

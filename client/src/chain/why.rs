@@ -38,6 +38,9 @@ pub enum Why {
 
     /// It is said to be in cleartext.
     SaysPlain,
+    /// It is said to be in cleartext, to another program of the machine that asks: only whoever is on that machine can
+    /// listen. How questions go on from there nobody says.
+    SaysPlainWithin,
 
     /// What the near end says about this hop is missing, or does not validate.
     ClaimUnreadable {
@@ -111,6 +114,7 @@ impl Why {
             Self::NoName => "no-name",
             Self::NotRead { .. } => "not-read",
             Self::SaysPlain => "says-plain",
+            Self::SaysPlainWithin => "says-plain-within",
             Self::ClaimUnreadable { .. } => "claim-unreadable",
             Self::OtherKey => "other-key",
             Self::OtherServerType { .. } => "other-server-type",
@@ -139,6 +143,9 @@ impl fmt::Display for Why {
                 write!(f, "what it says about itself could not be read ({detail})")
             }
             Self::SaysPlain => f.write_str("it is asked in cleartext"),
+            Self::SaysPlainWithin => f.write_str(
+                "it is asked in cleartext, without leaving the machine of who asks; nobody says how it goes on",
+            ),
             Self::ClaimUnreadable { detail } => {
                 write!(f, "what is said about it cannot be read ({detail})")
             }

@@ -215,6 +215,30 @@ fn cleartext_anywhere_is_told_and_the_first_such_hop_is_named() {
 }
 
 #[test]
+fn cleartext_within_a_machine_is_cleartext_and_told_apart() {
+    for (place, reason) in [
+        ("127.0.0.1:5335", "says-plain-within"),
+        ("[::1]:5335", "says-plain-within"),
+        // Its own address on another port.
+        ("192.0.2.10:5335", "says-plain-within"),
+        // Somebody else's.
+        ("192.0.2.11:5335", "says-plain"),
+        ("198.51.100.1:53", "says-plain"),
+    ] {
+        let mut world = World::of(1);
+        world.unnamed(0, place);
+        let trip = world.survey();
+        let hop = format!("0>{place} cleartext {reason}");
+        assert_eq!(trip.hops, ["->0 proven met", hop.as_str()]);
+        // Nobody connects to what is a loopback address for somebody else, and nobody knows what is behind.
+        assert_eq!(trip.connected, [], "{place}");
+        assert!(!trip.chain.complete);
+        let weakness = trip.chain.weakness().unwrap();
+        assert_eq!(weakness.label, Label::Cleartext, "{place}");
+    }
+}
+
+#[test]
 fn encrypted_hops_to_those_without_a_name_are_claimed_and_what_is_behind_is_not_known() {
     let proofs = [
         (Transport::Dot, Proof::Pin, "no-name"),
