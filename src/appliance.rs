@@ -350,13 +350,12 @@ impl Appliance {
 
     /// What `zzdot upstreams` shows.
     pub fn upstreams(&self) -> Value {
-        let forward = self.forward.as_deref();
         json!({
             "require": match &self.config.resolve {
                 Resolve::Forward { require, .. } => Some(require.name()),
                 _ => None,
             },
-            "upstreams": forward.map(Forward::describe_in_full).unwrap_or_default(),
+            "upstreams": self.responder.source().upstreams(),
         })
     }
 

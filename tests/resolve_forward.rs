@@ -22,6 +22,7 @@ use hickory_proto::{
 use support::upstream::{Act, Upstream, Via};
 use tokio::task::JoinSet;
 use zzdot::resolve::{Forward, Local, ResolveError, Source};
+use zzdot_zonegen::zone::ServerType;
 
 const TRUTH: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const FORGED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
@@ -519,7 +520,7 @@ async fn a_resolver_that_leads_back_here_is_noticed() {
         }))]
     })
     .await;
-    let local = Arc::new(Local::new(circle.address));
+    let local = Arc::new(Local::new(circle.address, ServerType::Forwarder));
     let _ = ours.set(local.clone());
     let upstream = circle.address;
     // The question that comes round may be the one that finds out, so the first asker may still
@@ -550,7 +551,7 @@ async fn a_resolver_that_leads_back_here_is_noticed() {
         }))]
     })
     .await;
-    let local = Local::new(failing.address);
+    let local = Local::new(failing.address, ServerType::Forwarder);
     let answer = ask(&local).await.unwrap();
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }
@@ -571,7 +572,7 @@ async fn local_answers_pass_through_refusals_and_all() {
         }))]
     })
     .await;
-    let local = Local::new(resolver.address);
+    let local = Local::new(resolver.address, ServerType::Forwarder);
     let answer = ask(&local).await.unwrap();
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
     assert!(answer.metadata.authoritative);

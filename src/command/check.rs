@@ -94,7 +94,7 @@ fn text(config: &Config, name: Option<&str>, running: bool) -> String {
                 None => "the public roots".into(),
             },
         ),
-        Resolve::Local { resolver } => ("local", resolver.to_string()),
+        Resolve::Local { resolver, .. } => ("local", resolver.to_string()),
     };
     let published = config.published.iter().map(ToString::to_string);
     let access = config.access.networks().iter().map(ToString::to_string);

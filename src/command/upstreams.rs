@@ -87,6 +87,9 @@ pub(super) fn line(upstream: &Value) -> String {
         None => "not reached",
     };
     write!(line, " {transport}").expect("a string takes everything");
+    if upstream["on-this-machine"] == true && upstream["transport"].is_string() {
+        line.push_str(" on this machine");
+    }
     let proof = word("proof");
     if !proof.is_empty() && proof != "none" {
         write!(line, " ({proof})").expect("a string takes everything");
@@ -126,6 +129,9 @@ mod tests {
             {"address": "192.0.2.2:53", "state": "legacy", "name": null, "server-type": null,
              "transport": "plain", "proof": "none", "why": null,
              "latency-ms": null, "answered": 0, "failed": 0, "resting": false},
+            {"address": "127.0.0.1:5335", "state": "configured", "name": null, "server-type": null,
+             "transport": "plain", "on-this-machine": true, "proof": "none", "why": null,
+             "latency-ms": 1, "answered": 2, "failed": 0, "resting": false},
             {"address": "192.0.2.3:53", "state": "refused", "name": null, "server-type": null,
              "transport": null, "proof": null, "why": "the anchor changed",
              "latency-ms": null, "answered": 0, "failed": 3, "resting": true},
@@ -134,6 +140,7 @@ mod tests {
             list(&told),
             "192.0.2.1:53 dot (dane), 8g2l0qv7c4m1t5b9r3se.zz, a resolver, 12 ms, 5 answered, 1 failed\n\
              192.0.2.2:53 plain, not asked yet, 0 answered, 0 failed\n\
+             127.0.0.1:5335 plain on this machine, 1 ms, 2 answered, 0 failed\n\
              192.0.2.3:53 not reached, -, 0 answered, 3 failed, resting\n  the anchor changed\n"
         );
         assert_eq!(list(&Value::Null), "no upstream is asked\n");

@@ -337,7 +337,11 @@ fn resolution(
                     });
                 }
             };
-            Ok((Resolve::Local { resolver }, server_type))
+            let local = Resolve::Local {
+                resolver,
+                server_type,
+            };
+            Ok((local, server_type))
         }
     }
 }

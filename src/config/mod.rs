@@ -102,6 +102,8 @@ pub enum Resolve {
     Local {
         /// Where it listens.
         resolver: SocketAddr,
+        /// What it does with a question, which nobody can find out by asking.
+        server_type: ServerType,
     },
 }
 

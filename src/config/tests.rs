@@ -200,7 +200,16 @@ fn recursion_makes_a_resolver_and_local_says_what_it_is_told() {
     );
     assert_eq!(config.server_type, ServerType::Resolver);
     let resolver = "127.0.0.1:5335".parse().unwrap();
-    assert_eq!(config.resolve, Resolve::Local { resolver });
+    let local = |server_type| Resolve::Local {
+        resolver,
+        server_type,
+    };
+    assert_eq!(config.resolve, local(ServerType::Resolver));
+    let config = complete(
+        "[resolve]\nmode = \"local\"\nupstreams = [\"127.0.0.1:5335\"]\nserver-type = \"forwarder\"\n",
+    );
+    assert_eq!(config.server_type, ServerType::Forwarder);
+    assert_eq!(config.resolve, local(ServerType::Forwarder));
 }
 
 #[test]

@@ -73,7 +73,16 @@ pub fn build(resolve: &Resolve, roster: &mut Roster) -> Result<Built, BuildError
             require,
         } => return forward(upstreams, ca_file.as_deref(), *require, roster),
         Resolve::Recursive { .. } => Arc::new(recursive(resolve)?),
-        Resolve::Local { resolver } => Arc::new(Local::new(*resolver)),
+        Resolve::Local {
+            resolver,
+            server_type,
+        } => {
+            let local = Local::new(*resolver, *server_type);
+            return Ok(Built {
+                forward: local.forward(),
+                source: Arc::new(local),
+            });
+        }
     };
     Ok(Built {
         source,

@@ -164,4 +164,8 @@ impl Source for Forwarding {
     fn describe(&self) -> serde_json::Value {
         self.0.inner().describe()
     }
+
+    fn upstreams(&self) -> Vec<serde_json::Value> {
+        self.0.inner().upstreams()
+    }
 }

@@ -45,6 +45,11 @@ pub trait Source: Send + Sync {
     /// What `zzdot status` says about this source.
     fn describe(&self) -> serde_json::Value;
 
+    /// What `zzdot upstreams` says: each server that is asked, in the order of the configuration.
+    fn upstreams(&self) -> Vec<serde_json::Value> {
+        Vec::new()
+    }
+
     /// The way to ask one given upstream, where this source has any that are published.
     fn passage(&self) -> Option<&dyn Passage> {
         None

@@ -37,6 +37,7 @@ impl Server {
             "name": null,
             "server-type": null,
             "transport": self.reach.transport(),
+            "on-this-machine": self.address.ip().to_canonical().is_loopback(),
             "proof": published.as_ref().map(|upstream| upstream.proof.to_string()),
             "published-as": published.as_ref().map(|upstream| upstream.id.to_string()),
             "why": null,

@@ -130,6 +130,10 @@ impl Source for Forward {
         Some(self)
     }
 
+    fn upstreams(&self) -> Vec<serde_json::Value> {
+        self.describe_in_full()
+    }
+
     fn describe(&self) -> serde_json::Value {
         serde_json::json!({
             "mode": "forward",
