@@ -287,6 +287,18 @@ impl Lab {
         self.hosts.get(name)
     }
 
+    /// What the capture on a link holds so far: to know whether it is worth going on, and no proof of anything, since
+    /// what was seen last may still be on its way into the file.
+    ///
+    /// # Errors
+    /// There is no such link, or the file cannot be read.
+    pub fn capture_so_far(&self, link: &str) -> Result<Capture, LabError> {
+        let found = self.links.get(link).ok_or_else(|| CaptureError::NoLink {
+            link: link.to_owned(),
+        })?;
+        Ok(Capture::read(&found.name, &found.file, &self.cards)?)
+    }
+
     /// Ends the capture on a link and reads it.
     ///
     /// # Errors

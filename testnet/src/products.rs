@@ -12,12 +12,14 @@ use std::{
     time::Instant,
 };
 
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use crate::{
     ask::{AskError, wait_until_answering},
     host::Host,
     lab::LabError,
+    played_clock::PlayedClock,
     process::{POLL, Process},
     radio::Radio,
     servers::READY,
@@ -126,6 +128,45 @@ impl Appliance<'_> {
     /// # Errors
     /// It does not.
     pub fn start(&self) -> Result<Process, ProductsError> {
+        self.start_by(self.daemon()?)
+    }
+
+    /// The same by another clock than the machine's.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_by_clock(&self, clock: &PlayedClock) -> Result<Process, ProductsError> {
+        let mut command = self.daemon()?;
+        clock.rule(&mut command);
+        self.start_by(command)
+    }
+
+    fn daemon(&self) -> Result<Command, ProductsError> {
+        let config = self.configure()?;
+        let mut command = self.host.command(&find("zzdot")?.to_string_lossy())?;
+        command.args(["serve", "--config"]).arg(config);
+        Ok(command)
+    }
+
+    fn start_by(&self, command: Command) -> Result<Process, ProductsError> {
+        let mut process = self.host.start(self.label, command)?;
+        serving(self.host, &mut process, self.dns)?;
+        for address in self.dot {
+            wait_until_connecting(self.host, *address)?;
+        }
+        Ok(process)
+    }
+
+    /// Has the one that runs read this configuration instead of the one that it was started with.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn reload(&self, running: &Process) -> Result<(), ProductsError> {
+        self.configure()?;
+        Ok(running.signal(Signal::SIGHUP).map_err(LabError::from)?)
+    }
+
+    fn configure(&self) -> Result<PathBuf, ProductsError> {
         let config = format!(
             "state-dir = {:?}\n[listen]\ndns = [{}]\ndot = [{}]\n[access]\nallow = [\"127.0.0.0/8\", \"::1/128\", \
              \"192.168.0.0/16\", \"10.0.0.0/8\", \"fd00::/8\"]\n[resolve]\n{}\n",
@@ -134,15 +175,7 @@ impl Appliance<'_> {
             quoted(self.dot),
             self.resolve
         );
-        let config = self.host.write(&format!("{}.toml", self.label), &config)?;
-        let mut command = self.host.command(&find("zzdot")?.to_string_lossy())?;
-        command.args(["serve", "--config"]).arg(config);
-        let mut process = self.host.start(self.label, command)?;
-        serving(self.host, &mut process, self.dns)?;
-        for address in self.dot {
-            wait_until_connecting(self.host, *address)?;
-        }
-        Ok(process)
+        Ok(self.host.write(&format!("{}.toml", self.label), &config)?)
     }
 }
 
@@ -178,6 +211,24 @@ impl Client<'_> {
     /// # Errors
     /// It does not start.
     pub fn start_saying(&self, lines: &str) -> Result<Process, ProductsError> {
+        self.start_by(self.daemon_saying(lines)?)
+    }
+
+    /// The same by another clock than the machine's.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_by_clock(
+        &self,
+        lines: &str,
+        clock: &PlayedClock,
+    ) -> Result<Process, ProductsError> {
+        let mut command = self.daemon_saying(lines)?;
+        clock.rule(&mut command);
+        self.start_by(command)
+    }
+
+    fn daemon_saying(&self, lines: &str) -> Result<Command, ProductsError> {
         let path = self.write_config()?;
         let config = fs::read_to_string(&path)? + lines;
         fs::write(&path, config)?;
@@ -185,7 +236,7 @@ impl Client<'_> {
             .host
             .command(&find("zzdot-client")?.to_string_lossy())?;
         command.args(["run", "--config"]).arg(path);
-        self.start_by(command)
+        Ok(command)
     }
 
     /// Runs another of its commands, with the configuration that the running one was started with.

@@ -49,6 +49,12 @@ impl Transport {
     pub fn is_tcp(self) -> bool {
         matches!(self, Self::Tcp { .. })
     }
+
+    /// TCP, and the packet asks for or grants a connection.
+    #[must_use]
+    pub fn opens(self) -> bool {
+        matches!(self, Self::Tcp { opens: true, .. })
+    }
 }
 
 /// All UDP and TCP packets of a capture file. A record cut short by the end of the capture ends the list.

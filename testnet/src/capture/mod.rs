@@ -1,6 +1,7 @@
 //! What was on a link, and which DNS questions anybody on it could read.
 
 mod frame;
+mod rounds;
 mod stream;
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
     fmt, fs, io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use hickory_proto::{
@@ -18,6 +19,7 @@ use hickory_proto::{
 use thiserror::Error;
 
 pub use frame::{Packet, Transport};
+pub use rounds::Rounds;
 
 /// The port of cleartext DNS (RFC 1035 4.2).
 const DNS_PORT: u16 = 53;
@@ -115,6 +117,51 @@ impl Capture {
     #[must_use]
     pub fn packets(&self) -> &[Packet] {
         &self.packets
+    }
+
+    /// What was seen from one moment to another.
+    #[must_use]
+    pub fn between(&self, from: SystemTime, to: SystemTime) -> Self {
+        self.only(|packet| from <= packet.at && packet.at <= to)
+    }
+
+    /// What these two sent each other.
+    #[must_use]
+    pub fn among(&self, ends: [IpAddr; 2]) -> Self {
+        let [one, other] = ends;
+        self.only(|packet| {
+            let between = (packet.source.ip(), packet.destination.ip());
+            between == (one, other) || between == (other, one)
+        })
+    }
+
+    fn only(&self, holds: impl Fn(&Packet) -> bool) -> Self {
+        let packets = self.packets.iter().filter(|packet| holds(packet));
+        Self {
+            link: self.link.clone(),
+            packets: packets.cloned().collect(),
+        }
+    }
+
+    /// All hosts of the lab that sent something.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<&str> {
+        let hosts = self.packets.iter();
+        hosts.filter_map(|packet| packet.host.as_deref()).collect()
+    }
+
+    /// In how many rounds a host asked this port over TLS; no answer comes sooner than after `round_trip`.
+    #[must_use]
+    pub fn rounds(&self, host: &str, port: u16, round_trip: Duration) -> Rounds {
+        rounds::rounds(self.packets.iter(), host, port, round_trip)
+    }
+
+    /// For how many questions over TLS there was room at the most in what a host sent to this address and port.
+    #[must_use]
+    pub fn room_for_questions(&self, host: &str, to: IpAddr, port: u16) -> usize {
+        self.packets_between(host, to, Some(port))
+            .map(|packet| packet.payload.len() / rounds::LEAST_QUESTION)
+            .sum()
     }
 
     /// All DNS messages to port 53, over UDP and TCP, in the order of their times.

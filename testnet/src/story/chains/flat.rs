@@ -43,7 +43,7 @@ pub(super) const MACHINES: &[Machine] = &[
     machine("over-clear", "10.53.0.72", Runs::Forwarder(&["clear"])),
 ];
 
-const fn machine(name: &'static str, address: &'static str, runs: Runs) -> Machine {
+pub(super) const fn machine(name: &'static str, address: &'static str, runs: Runs) -> Machine {
     Machine {
         name,
         address,
@@ -160,7 +160,7 @@ fn set_up(scene: &mut Scene) -> Told {
     // With both of its upstreams there it says so at once; to what it said before it would add one only after a while.
     let trip = find(MACHINES, "trip")?;
     scene.end(trip.name)?;
-    let at = host(scene, trip.name)?;
+    let at = ground::host(scene, trip.name)?;
     ground::start_one(scene, MACHINES, trip, &at)?;
     let dnsmasq = servers::dnsmasq(
         &scene.router,
@@ -174,11 +174,7 @@ fn set_up(scene: &mut Scene) -> Told {
     scene
         .lab
         .route(&guest, "default", &router_dns().ip().to_string())?;
-    ground::settle(scene, MACHINES, |machine| match machine.runs {
-        Runs::Forwarder(next) if next == ["provider"] => vec!["plain"],
-        Runs::Forwarder(next) => next.iter().map(|_| "dot").collect(),
-        _ => Vec::new(),
-    })
+    ground::settle(scene, MACHINES)
 }
 
 fn play(scene: &mut Scene, teller: &Teller) -> Told {
@@ -191,7 +187,7 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
         encrypted_unless_said_otherwise(case, &traced)
     })?;
     teller.tell("from the laptop every trace is the truth, and all of its resolvers were met");
-    let guest = host(scene, "guest")?;
+    let guest = ground::host(scene, "guest")?;
     for case in CASES {
         let nearest = find(MACHINES, case.nearest)?;
         nothing_but(scene, nearest.address)?;
@@ -255,10 +251,4 @@ pub(super) fn nft(host: &Host, rules: &str) -> Told {
     }
     let status = child.wait()?;
     ensure(status.success(), || format!("nft: {status}: {rules}"))
-}
-
-pub(super) fn host(scene: &Scene, name: &str) -> Result<Host, Failure> {
-    let host = scene.lab.find_host(name);
-    host.cloned()
-        .ok_or_else(|| Failure::new(format!("no host {name}")))
 }

@@ -13,17 +13,22 @@ use zzdot_zonegen::{
     owners::{Claim, anchor_zone, claim_owner, upstream_of_target, upstreams_owner},
 };
 
-use super::super::{Failure, Scene, Told, upgrade::recursion};
+use super::super::{Failure, Scene, Told, checks::ensure, upgrade::recursion};
 use crate::{
     ask::{Question, ask},
     host::Host,
+    played_clock::PlayedClock,
     process::POLL,
-    products::Appliance,
+    products::{Appliance, ProductsError},
     servers::{self, UnboundSource},
 };
 
 /// How long it may take until all forwarders have met their upstreams and say so.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+/// How often a forwarder signs what its upstreams turned out to be, at the most; with some time to spare.
+const SIGNED_WITHIN: Duration = Duration::from_secs(7);
+/// A clock that is moved is moved so far at once.
+const STEP: Duration = Duration::from_secs(1);
 
 /// One machine on the provider's link.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +55,27 @@ impl Machine {
         self.address.parse().expect("constants are addresses")
     }
 
+    /// Both of its addresses.
+    pub(super) fn addresses(&self) -> [IpAddr; 2] {
+        let v6 = self.v6().parse();
+        [self.ip(), v6.expect("constants are addresses")]
+    }
+
+    fn v6(&self) -> String {
+        let last = self.address.rsplit('.').next().unwrap_or_default();
+        format!("fd00:53::{last}")
+    }
+
     pub(super) fn dns(&self) -> SocketAddr {
         SocketAddr::new(self.ip(), 53)
+    }
+
+    /// Whom it asks.
+    pub(super) fn next(&self) -> &'static [&'static str] {
+        match self.runs {
+            Runs::Forwarder(next) => next,
+            Runs::Resolver | Runs::Unbound(_) => &[],
+        }
     }
 
     /// Whether it has a name and zones.
@@ -70,9 +94,8 @@ pub(super) fn start(scene: &mut Scene, machines: &[Machine]) -> Told {
 }
 
 /// A machine of its own on the provider's link.
-fn neighbour(scene: &mut Scene, machine: &Machine) -> Result<Host, Failure> {
-    let last = machine.address.rsplit('.').next().unwrap_or_default();
-    scene.neighbour(machine.name, [machine.address, &format!("fd00:53::{last}")])
+pub(super) fn neighbour(scene: &mut Scene, machine: &Machine) -> Result<Host, Failure> {
+    scene.neighbour(machine.name, [machine.address, &machine.v6()])
 }
 
 /// Starts what runs on a machine that is plugged in.
@@ -89,23 +112,100 @@ pub(super) fn start_one(
             let source = UnboundSource::Forward(&scene.internet, next);
             servers::unbound(host, &[machine.dns()], source, "")?
         }
-        Runs::Resolver | Runs::Forwarder(_) => {
-            let resolve = match machine.runs {
-                Runs::Forwarder(next) => forwarding(machines, next)?,
-                _ => recursion(scene),
-            };
-            Appliance {
-                host,
-                label: machine.name,
-                dns: &[machine.dns()],
-                dot: &[SocketAddr::new(machine.ip(), 853)],
-                resolve: &resolve,
-            }
-            .start()?
+        Runs::Resolver => appliance(machine, host, &recursion(scene), |it| it.start())?,
+        Runs::Forwarder(next) => {
+            let resolve = forwarding(machines, next)?;
+            appliance(machine, host, &resolve, |it| it.start())?
         }
     };
     scene.keep(machine.name, process);
     Ok(())
+}
+
+/// What `act` does with the appliance of a machine.
+pub(super) fn appliance<T>(
+    machine: &Machine,
+    host: &Host,
+    resolve: &str,
+    act: impl FnOnce(&Appliance<'_>) -> Result<T, ProductsError>,
+) -> Result<T, ProductsError> {
+    act(&Appliance {
+        host,
+        label: machine.name,
+        dns: &[machine.dns()],
+        dot: &[SocketAddr::new(machine.ip(), 853)],
+        resolve,
+    })
+}
+
+/// Starts a forwarder that runs anew, by a clock of its own.
+pub(super) fn start_by_clock(
+    scene: &mut Scene,
+    machines: &[Machine],
+    name: &str,
+    clock: &PlayedClock,
+) -> Told {
+    let machine = find(machines, name)?;
+    let host = host(scene, name)?;
+    scene.end(name)?;
+    let resolve = forwarding(machines, machine.next())?;
+    let process = appliance(machine, &host, &resolve, |it| it.start_by_clock(clock))?;
+    scene.keep(name, process);
+    settle_at(&scene.provider, machine.dns(), &asked_by(machine.next()))
+}
+
+/// Has a forwarder that goes by this clock ask others from now on, and waits until it says that it does.
+pub(super) fn turn(
+    scene: &Scene,
+    machines: &[Machine],
+    name: &str,
+    next: &[&'static str],
+    clock: &mut PlayedClock,
+) -> Told {
+    let machine = find(machines, name)?;
+    let running = scene.running.get(name);
+    let running = running.ok_or_else(|| Failure::new(format!("{name} does not run")))?;
+    let resolve = forwarding(machines, next)?;
+    let host = host(scene, name)?;
+    appliance(machine, &host, &resolve, |turned| turned.reload(running))?;
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    let mut waited = Duration::ZERO;
+    for number in 0.. {
+        // How a server is asked that is not upgraded is found out with the first question.
+        let fresh = format!(
+            "{number}-{name}-asks-{}.wild.portal.example.",
+            next.join("-")
+        );
+        let probe = Question::new(&Name::from_ascii(fresh)?, RecordType::A);
+        scene.provider.within(|| ask(machine.dns(), &probe))?;
+        let said = transports(&scene.provider, machine.dns())?;
+        if said == asked_by(next) {
+            break;
+        }
+        ensure(Instant::now() < deadline, || {
+            format!("{name} is to ask {next:?}, and says {said:?}")
+        })?;
+        if waited < SIGNED_WITHIN {
+            clock.advance(STEP)?;
+            waited += STEP;
+        }
+        thread::sleep(5 * POLL);
+    }
+    Ok(())
+}
+
+pub(super) fn host(scene: &Scene, name: &str) -> Result<Host, Failure> {
+    let host = scene.lab.find_host(name).cloned();
+    host.ok_or_else(|| Failure::new(format!("no host {name}")))
+}
+
+/// How those are asked whom a forwarder asks: all but the provider's resolver are upgraded.
+fn asked_by(next: &[&str]) -> Vec<&'static str> {
+    let transport = |name: &&str| match *name == PROVIDER.name {
+        true => "plain",
+        false => "dot",
+    };
+    next.iter().map(transport).collect()
 }
 
 fn forwarding(machines: &[Machine], next: &[&str]) -> Result<String, Failure> {
@@ -162,18 +262,12 @@ pub(super) fn name_at(from: &Host, server: SocketAddr) -> Result<Name, Failure> 
     name.ok_or_else(|| Failure::new(format!("{server} does not tell its name")))
 }
 
-/// Waits until every forwarder says how it asks each of its upstreams; `expected` are the transports that it is to say,
-/// in any order.
-pub(super) fn settle(
-    scene: &Scene,
-    machines: &[Machine],
-    expected: impl Fn(&Machine) -> Vec<&'static str>,
-) -> Told {
-    let forwarders = machines
-        .iter()
-        .filter(|machine| matches!(machine.runs, Runs::Forwarder(_)));
-    for machine in forwarders {
-        settle_at(&scene.provider, machine.dns(), &expected(machine))?;
+/// Waits until every forwarder says how it asks each of its upstreams.
+pub(super) fn settle(scene: &Scene, machines: &[Machine]) -> Told {
+    for machine in machines {
+        if let Runs::Forwarder(next) = machine.runs {
+            settle_at(&scene.provider, machine.dns(), &asked_by(next))?;
+        }
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use zzdot_zonegen::{
 
 use super::{
     super::{Failure, Scene, Teller, Told, scene::ISP},
-    flat::{MACHINES, dane, host},
+    flat::{MACHINES, dane},
     ground::{self, find},
     truth::{Traced, Truth},
 };
@@ -140,7 +140,7 @@ pub(super) fn play(scene: &mut Scene, teller: &Teller) -> Told {
 impl Liar {
     fn start(scene: &mut Scene) -> Result<Self, Failure> {
         let end = find(MACHINES, "end")?;
-        let identity = host(scene, end.name)?
+        let identity = ground::host(scene, end.name)?
             .folder()
             .join(format!("{}-state/identity", end.name));
         let honest = upgraded(&Identity::load(&identity)?, end);

@@ -3,9 +3,13 @@
 mod flat;
 mod ground;
 mod lies;
+mod links;
 mod nat;
 mod route;
+mod streamed;
+mod trips;
 mod truth;
+mod weak;
 
 pub(super) use flat::CHAINS;
 pub(super) use ground::settle_at;

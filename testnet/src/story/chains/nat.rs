@@ -92,8 +92,8 @@ fn set_up(scene: &mut Scene) -> Told {
 }
 
 fn play(scene: &mut Scene, teller: &Teller) -> Told {
-    let inner = super::flat::host(scene, "inner")?;
-    let near = super::flat::host(scene, "near")?;
+    let inner = ground::host(scene, "inner")?;
+    let near = ground::host(scene, "near")?;
     let mut names = std::collections::BTreeMap::new();
     for (host, address, machine) in [
         (&scene.provider, END, "end"),

@@ -1,4 +1,5 @@
-//! What `route` does with a chain: ask its end, or nobody unless all of it is encrypted.
+//! What `route` does with a chain: ask its end, or nobody unless all of it is encrypted. What is asked meanwhile is looked
+//! for on every link.
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +12,15 @@ use hickory_proto::{op::ResponseCode, rr::RecordType};
 use super::{
     super::{
         Failure, Scene, Story, Teller, Told,
-        checks::{CLIENT, ensure, nothing_in_cleartext, refuses},
-        scene::{ISP, LAN, provider_dns},
+        checks::{CLIENT, ensure},
+        scene::LAN,
     },
-    flat::{MACHINES, host, nft},
+    flat::{machine, nft},
     ground::{self, Machine, Runs, find},
+    links::{Links, Period},
+    streamed, trips,
     truth::Traced,
+    weak,
 };
 use crate::{
     ask::{Question, ask_all},
@@ -27,37 +31,38 @@ use crate::{
 
 pub(in crate::story) const ROUTES: Story = Story {
     name: "routes",
-    sentence: "Questions go to the end of the chain where it can be reached, and nowhere where one hop is in cleartext.",
+    sentence: "Questions go to the end of the chain where it can be reached, and nowhere where one hop is in cleartext; captures of every link agree.",
     set_up,
     play,
-    try_this: &["zzdot-client trace", "zzdot-client status"],
+    try_this: &[
+        "zzdot-client trace",
+        "zzdot-client status",
+        "zzdot-client trace --server 10.53.0.76",
+    ],
 };
 
-/// Of all machines, those that this story needs.
-const PLAYING: [&str; 5] = ["end", "middle", "first", "clear", "over-clear"];
+pub(super) const MACHINES: &[Machine] = &[
+    machine("end", "10.53.0.60", Runs::Resolver),
+    machine("middle", "10.53.0.64", Runs::Forwarder(&["end"])),
+    machine("first", "10.53.0.65", Runs::Forwarder(&["middle"])),
+    machine("clear", "10.53.0.71", Runs::Forwarder(&["provider"])),
+    machine("over-clear", "10.53.0.72", Runs::Forwarder(&["clear"])),
+    machine("mixed", "10.53.0.74", Runs::Forwarder(&["middle", "clear"])),
+];
+
 /// How long it may take until the daemon has looked behind its server.
 const LOOKED_WITHIN: Duration = Duration::from_secs(25);
-/// What the refusal says.
-const REFUSAL: &str = "chain-not-encrypted";
+const DOT_PORT: u16 = 853;
 
 fn set_up(scene: &mut Scene) -> Told {
-    let machines: Vec<Machine> = playing();
-    ground::start(scene, &machines)?;
-    ground::settle(scene, &machines, |machine| match machine.runs {
-        Runs::Forwarder(next) if next == ["provider"] => vec!["plain"],
-        Runs::Forwarder(next) => next.iter().map(|_| "dot").collect(),
-        _ => Vec::new(),
-    })
-}
-
-fn playing() -> Vec<Machine> {
-    let named = |machine: &&Machine| PLAYING.contains(&machine.name);
-    MACHINES.iter().filter(named).copied().collect()
+    ground::start(scene, MACHINES)?;
+    streamed::set_up(scene)?;
+    ground::settle(scene, MACHINES)
 }
 
 fn play(scene: &mut Scene, teller: &Teller) -> Told {
-    let names = ground::names(scene, &playing())?;
-    let first = find(MACHINES, "first")?.address;
+    let names = ground::names(scene, MACHINES)?;
+    let first = find(MACHINES, "first")?;
     let questions: Vec<_> = scene
         .internet
         .names()
@@ -66,12 +71,13 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
         .map(|name| Question::new(name, RecordType::A))
         .collect();
 
-    start(scene, first, "end")?;
+    start(scene, first.address, "end")?;
+    // A first meeting is in cleartext, and over with the first answer.
     let since = SystemTime::now();
     let looked_at = asks(scene, &names, "end")?;
     let before = SystemTime::now();
     all_answered(&scene.laptop, &questions)?;
-    let after = SystemTime::now();
+    let to_the_end = Period::since(before);
     ensure(asks(scene, &names, "end")? == looked_at, || {
         "the chain was looked at again within its time to live".into()
     })?;
@@ -80,83 +86,60 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     scene.end(CLIENT)?;
 
     // Behind a router that lets nobody but the nearest be reached.
-    shut_out_the_laptop(scene, first)?;
-    start(scene, first, "end")?;
+    shut_out_the_laptop(scene, first.address)?;
+    start(scene, first.address, "end")?;
     all_answered(&scene.laptop, &questions)?;
     asks(scene, &names, "first")?;
     teller.tell("where the end cannot be reached they go to the nearest");
     scene.end(CLIENT)?;
+    nft(&scene.router, "delete table ip laptop\n")?;
 
-    start(scene, first, "encrypted-to-end")?;
+    start(scene, first.address, "encrypted-to-end")?;
+    asks(scene, &names, "first")?;
+    let before = SystemTime::now();
     all_answered(&scene.laptop, &questions)?;
+    let within_the_ttl = Period::since(before);
     teller.tell("with route = \"encrypted-to-end\" they are answered while every hop is encrypted");
     scene.end(CLIENT)?;
+    let encrypted = Period::since(since);
 
-    let at_home = scene.lab.end_capture(LAN)?;
-    let at_the_provider = scene.lab.end_capture(ISP)?;
-    nothing_in_cleartext(scene, &at_home, "laptop", since, teller)?;
-    for host in ["router", "first", "middle"] {
-        nothing_in_cleartext(scene, &at_the_provider, host, since, teller)?;
-    }
-    let end = find(MACHINES, "end")?.ip();
-    let to_the_end = at_home
-        .packets_between("laptop", end, Some(853))
-        .filter(|packet| before <= packet.at && packet.at <= after)
-        .count();
-    ensure(to_the_end >= questions.len() / 4, || {
+    let trips = trips::play(scene, &names)?;
+    let streams = streamed::play(scene, teller)?;
+    let asked = weak::play(scene, &names, teller)?;
+
+    let links = Links::end(scene)?;
+    let end = find(MACHINES, "end")?;
+    links.are_quiet(scene, encrypted, end, teller)?;
+    let asked_of = |period: Period, machine: &Machine| {
+        let lan = period.of(&links.lan);
+        lan.room_for_questions("laptop", machine.ip(), DOT_PORT)
+    };
+    let least = questions.len();
+    let sent = asked_of(to_the_end, end);
+    ensure(sent >= least, || {
         format!(
-            "{to_the_end} packets went to the end while {} questions were asked",
+            "{sent} questions went to the end while {} were asked",
             questions.len()
         )
     })?;
-
-    one_hop_in_cleartext(scene, &questions[0], teller)
-}
-
-/// Wherever the hop is, nothing is asked.
-fn one_hop_in_cleartext(scene: &mut Scene, probe: &Question, teller: &Teller) -> Told {
-    nft(&scene.router, "delete table ip laptop\n")?;
-    let address = |name| Ok::<_, Failure>(find(MACHINES, name)?.address.to_owned());
-    for (hop, server) in [
-        ("third", address("over-clear")?),
-        ("second", address("clear")?),
-        ("first", provider_dns().ip().to_string()),
-    ] {
-        start(scene, &server, "encrypted-to-end")?;
-        let answer = refuses(scene, REFUSAL, probe)?;
-        teller.tell(format!("the {hop} hop is in cleartext: {answer}"));
-        scene.end(CLIENT)?;
+    let sent = asked_of(within_the_ttl, first);
+    let behind = ["middle", "end"].map(|name| find(MACHINES, name));
+    let mut beyond = 0;
+    for machine in behind {
+        beyond += asked_of(within_the_ttl, machine?);
     }
-
-    // The same chain as before, in which one stops to encrypt while the client runs.
-    let first = find(MACHINES, "first")?;
-    start(scene, first.address, "encrypted-to-end")?;
-    all_answered(&scene.laptop, std::slice::from_ref(probe))?;
-    let middle = Machine {
-        runs: Runs::Forwarder(&["provider"]),
-        ..*find(MACHINES, "middle")?
-    };
-    scene.end(middle.name)?;
-    let host = host(scene, middle.name)?;
-    ground::start_one(scene, MACHINES, &middle, &host)?;
-    ground::settle_at(&scene.provider, middle.dns(), &["plain"])?;
-    // Another connection with the nearest is looked behind at once, and not after the time to live.
-    scene.end(first.name)?;
-    let host = self::host(scene, first.name)?;
-    ground::start_one(scene, MACHINES, first, &host)?;
-    let deadline = Instant::now() + LOOKED_WITHIN;
-    while refuses(scene, REFUSAL, probe).is_err() {
-        if Instant::now() >= deadline {
-            refuses(scene, REFUSAL, probe)?;
-        }
-        thread::sleep(5 * POLL);
-    }
-    teller.tell("once a hop is in cleartext that was encrypted before, nothing is asked any more");
-    Ok(())
+    ensure(sent >= least && beyond == 0, || {
+        format!(
+            "{sent} questions went to the nearest and {beyond} behind it within the time to live"
+        )
+    })?;
+    trips.check(&links.lan, teller)?;
+    streams.check(&links, teller)?;
+    asked.check(&links, teller)
 }
 
 /// The daemon on the laptop, with this server and this way of its questions.
-fn start(scene: &mut Scene, server: &str, route: &str) -> Told {
+pub(super) fn start(scene: &mut Scene, server: &str, route: &str) -> Told {
     let client = Client {
         host: &scene.laptop,
         server,
@@ -196,7 +179,7 @@ fn asks(scene: &Scene, names: &BTreeMap<String, String>, machine: &str) -> Resul
     }
 }
 
-fn all_answered(from: &Host, questions: &[Question]) -> Told {
+pub(super) fn all_answered(from: &Host, questions: &[Question]) -> Told {
     let answers = ask_all(from, Client::addresses()[0], questions)?;
     let unanswered = answers
         .iter()
