@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::LazyLock,
     time::{Duration, Instant},
@@ -23,7 +24,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use zzdot_client::{
-    chain::{Action, Label, MAX_QUESTIONS, Nearest, Survey, SurveyInput, Via, Who},
+    chain::{Action, Label, MAX_QUESTIONS, Nearest, OwnAddresses, Survey, SurveyInput, Via, Who},
     discover::{PeerCertificates, TlsFailure},
 };
 use zzdot_fuzz::now;
@@ -143,9 +144,9 @@ fuzz_target!(|input: Input| {
         nearest: Nearest {
             name: near.name().clone(),
             anchor: near.trust_anchor(),
-            server: SocketAddr::new(address(0), 53),
             endpoint: SocketAddr::new(address(0), 853),
         },
+        own_addresses: OwnAddresses::Known(BTreeSet::new()),
         now: start,
         timeout: Duration::from_secs(20),
         clock: now(),

@@ -1,17 +1,16 @@
 //! What follows when questions of a survey were answered.
 
 use hickory_proto::rr::{Name, RecordType};
-use zzdot_zonegen::owners::upstreams_owner;
-use zzdot_zonegen::upstream::UpstreamId;
 
+use super::MAX_REREADS;
 use super::action::Step;
 use super::claim::{claim_questions, port_question, read_claim};
 use super::flight::{Flaw, Flight, Lack};
-use super::reading::{Own, Reader, Root, place, read_own};
-use super::site::{Direct, Edge, Phase, Site, Voucher};
-use super::survey::{Survey, Way};
+use super::reading::{Own, Reader, Root, frame_questions, place, read_own};
+use super::site::{Edge, Phase, Site};
+use super::survey::Survey;
+use super::ways::Way;
 use super::why::{Limit, Why};
-use super::{MAX_DEPTH, MAX_HOPS, MAX_NODES, MAX_REREADS};
 use crate::discover::DOT_PORT;
 use crate::validate::BogusReason;
 
@@ -30,6 +29,9 @@ impl Survey {
                 self.on_confirmation(site, &flight);
             }
             return;
+        }
+        if let Some(flight) = found.checking.take_if(|flight| flight.serial == serial) {
+            return self.on_check(site, &flight);
         }
         if found.flight(serial).is_none() {
             return;
@@ -69,7 +71,10 @@ impl Survey {
         };
         match read_own(flight, &found.name, &root, self.clock) {
             Ok(own) => self.on_own(site, own),
-            Err(flaw) => self.on_no_own_zone(site, flaw),
+            Err(flaw) => {
+                self.doubt(flight, &flaw);
+                self.on_no_own_zone(site, flaw);
+            }
         }
     }
 
@@ -84,8 +89,7 @@ impl Survey {
             upstreams: own.upstreams.len(),
         };
         found.edges.clear();
-        let limit = Limit::Upstreams;
-        found.cut = own.too_many.then_some(Why::Limit { limit });
+        found.cut = own.cut();
         found.confirming = None;
         found.own = Some(own);
         self.tell(step);
@@ -114,8 +118,7 @@ impl Survey {
             found.phase = Phase::AwaitingTls(flaw);
         } else if found.voucher + 1 < found.vouchers.len() {
             found.voucher += 1;
-            found.direct = Direct::default();
-            self.look_for(site);
+            self.look_anew(site);
             self.read_own_zone(site);
         } else {
             let why = flaw.why();
@@ -151,10 +154,7 @@ impl Survey {
         }
         // The version once more: what it said before was of the same one. And the list once more: answers overtake each
         // other, so that the one that came may be older than the version that came with it.
-        let mut questions = vec![
-            (name.as_name().clone(), RecordType::SOA),
-            (upstreams_owner(name), RecordType::PTR),
-        ];
+        let mut questions = frame_questions(name);
         for upstream in &own.upstreams {
             questions.extend(claim_questions(name, upstream));
         }
@@ -167,12 +167,59 @@ impl Survey {
         questions: Vec<(Name, RecordType)>,
         phase: impl FnOnce(Flight) -> Phase,
     ) {
-        let put = self
-            .way(site)
-            .and_then(|way| self.put(site, &way, questions));
-        match put {
-            Some(flight) => self.set_phase(site, phase(flight)),
-            None => self.stop_at(site, &Flaw::TooFar),
+        let way = self.way(site);
+        let passed = way.as_ref().is_some_and(|way| way.through.is_some());
+        let put = way.and_then(|way| self.put(site, &way, questions));
+        match (put, self.sites.get_mut(site)) {
+            (Some(flight), Some(found)) => {
+                found.phase = phase(flight);
+                let more = matches!(found.phase, Phase::Ports(_));
+                found.claims_passed = passed || (more && found.claims_passed);
+            }
+            _ => self.stop_at(site, &Flaw::TooFar),
+        }
+    }
+
+    /// Something went wrong with a flight. Who passed it on to whomever he prefers may prefer somebody else by now: is
+    /// what he says still what he said?
+    fn doubt(&mut self, flight: &Flight, flaw: &Flaw) {
+        let of_others = match flaw {
+            Flaw::Lacking(lack, _) => lack.is_of_others(),
+            Flaw::Bogus(_) | Flaw::Useless(_) => true,
+            Flaw::TooFar => false,
+        };
+        for near in flight.preferred.iter().filter(|_| of_others) {
+            let Some(found) = self.sites.get(*near) else {
+                continue;
+            };
+            if found.checking.is_some() || !matches!(found.phase, Phase::Read) {
+                continue;
+            }
+            let questions = frame_questions(&found.name);
+            let way = self.way(*near);
+            let checking = way.and_then(|way| self.put(*near, &way, questions));
+            if let Some(found) = self.sites.get_mut(*near) {
+                found.checking = checking;
+            }
+        }
+    }
+
+    fn on_check(&mut self, site: usize, flight: &Flight) {
+        let Some(Site {
+            name,
+            own: Some(own),
+            phase: Phase::Read,
+            ..
+        }) = self.sites.get(site)
+        else {
+            return;
+        };
+        let mut reader = Reader::new(flight, &own.keys, self.clock);
+        let (version, listed) = (reader.version(place::SOA), reader.upstreams(name));
+        if let (Ok(version), Ok((listed, ..))) = (version, listed)
+            && (version.serial != own.version.serial || listed != own.upstreams)
+        {
+            self.on_change(site);
         }
     }
 
@@ -189,7 +236,7 @@ impl Survey {
         self.tell(Step::NotRead { name, why });
     }
 
-    fn set_phase(&mut self, site: usize, phase: Phase) {
+    pub(super) fn set_phase(&mut self, site: usize, phase: Phase) {
         if let Some(found) = self.sites.get_mut(site) {
             found.phase = phase;
         }
@@ -213,14 +260,21 @@ impl Survey {
                 }
                 return self.ask_claims(site);
             }
-            Err(flaw) => return self.stop_at(site, &flaw),
+            Err(flaw) => {
+                self.doubt(flight, &flaw);
+                return self.stop_at(site, &flaw);
+            }
         };
         let listed = match reader.upstreams(name) {
             Ok((listed, ..)) => listed,
-            Err(flaw) => return self.stop_at(site, &flaw),
+            Err(flaw) => {
+                self.doubt(flight, &flaw);
+                return self.stop_at(site, &flaw);
+            }
         };
         let mut changed = version.serial != own.version.serial || listed != own.upstreams;
         let (mut edges, mut first, mut ports) = (Vec::new(), place::CLAIMS, Vec::new());
+        let mut lacking = None;
         for to in &own.upstreams {
             let claim = read_claim(flight, first, to, &own.keys, clock);
             first += claim_questions(name, to).len();
@@ -234,14 +288,22 @@ impl Survey {
             }
             edges.push(Edge {
                 to: to.clone(),
-                claim: claim.map_err(|flaw| flaw.claim_why()),
+                claim: claim.map_err(|flaw| {
+                    let why = flaw.claim_why();
+                    lacking = Some(flaw);
+                    why
+                }),
             });
         }
+        let cut = own.cut();
         if changed {
             return self.on_change(site);
         }
+        if let Some(flaw) = lacking {
+            self.doubt(flight, &flaw);
+        }
         if let Some(found) = self.sites.get_mut(site) {
-            found.edges = edges;
+            (found.edges, found.cut) = (edges, cut);
         }
         if ports.is_empty() {
             self.on_edges(site);
@@ -281,7 +343,7 @@ impl Survey {
             return;
         };
         let name = found.name.clone();
-        found.confirming = None;
+        (found.confirming, found.checking) = (None, None);
         found.edges.clear();
         if site != 0 {
             // Perhaps it names another key by now.
@@ -297,92 +359,6 @@ impl Survey {
         self.read_own_zone(site);
     }
 
-    /// Goes on with the upstreams of a site that was read.
-    fn on_edges(&mut self, site: usize) {
-        self.set_phase(site, Phase::Read);
-        let Some(found) = self.sites.get_mut(site) else {
-            return;
-        };
-        let (depth, mut edges) = (found.depth + 1, std::mem::take(&mut found.edges));
-        let hops: usize = self.sites.iter().map(|site| site.edges.len()).sum();
-        let room = MAX_HOPS.saturating_sub(hops);
-        let mut cut = (edges.len() > room).then_some(Limit::Hops);
-        edges.truncate(room);
-        let mut kept = Vec::new();
-        for edge in edges {
-            match self.on_edge(site, depth, &edge, &kept) {
-                Ok(()) => kept.push(edge),
-                Err(limit) => cut = cut.or(Some(limit)),
-            }
-        }
-        if let Some(found) = self.sites.get_mut(site) {
-            found.edges = kept;
-            let cut = cut.map(|limit| Why::Limit { limit });
-            found.cut = found.cut.take().or(cut);
-        }
-    }
-
-    /// Takes note of who vouches for whom, and begins to read those that are met for the first time.
-    fn on_edge(&mut self, near: usize, depth: u8, edge: &Edge, kept: &[Edge]) -> Result<(), Limit> {
-        let known = match &edge.to {
-            UpstreamId::Named(name) => self.by_name.get(name).copied(),
-            UpstreamId::Unnamed(_) => None,
-        };
-        if known.is_none() && depth > MAX_DEPTH {
-            return Err(Limit::Depth);
-        }
-        let unnamed = |edge: &&Edge| matches!(edge.to, UpstreamId::Unnamed(_));
-        let edges = self.sites.iter().flat_map(|site| &site.edges).chain(kept);
-        let nodes = self.sites.len() + edges.filter(unnamed).count();
-        if known.is_none() && nodes >= MAX_NODES {
-            return Err(Limit::Nodes);
-        }
-        let UpstreamId::Named(name) = &edge.to else {
-            return Ok(());
-        };
-        let site = known.unwrap_or_else(|| {
-            let why = match &edge.claim {
-                Ok(_) => Why::Limit { limit: Limit::Time },
-                Err(why) => why.clone(),
-            };
-            self.by_name.insert(name.clone(), self.sites.len());
-            let site = Site::new(name.clone(), depth, Phase::Unread(why));
-            self.sites.push(site);
-            self.sites.len() - 1
-        });
-        if let Ok(claim) = &edge.claim
-            && site != 0
-        {
-            let voucher = Voucher {
-                near,
-                keys: claim.keys.clone(),
-                port: claim.port,
-                addresses: claim.addresses.clone(),
-                tlsa: claim.tlsa.clone(),
-            };
-            self.add_voucher(site, voucher);
-        }
-        Ok(())
-    }
-
-    /// One more vouches for a site: where it could not be read by the word of those before, it is read by this.
-    fn add_voucher(&mut self, site: usize, voucher: Voucher) {
-        let Some(found) = self.sites.get_mut(site) else {
-            return;
-        };
-        if found.vouchers.iter().any(|held| held.near == voucher.near) {
-            return;
-        }
-        found.vouchers.push(voucher);
-        let unread = matches!(&found.phase, Phase::Unread(why) if *why != Why::Changing);
-        if unread {
-            found.voucher = found.vouchers.len() - 1;
-            found.direct = Direct::default();
-            self.look_for(site);
-            self.read_own_zone(site);
-        }
-    }
-
     /// What is not over by now is over.
     pub(super) fn give_up(&mut self) {
         for site in &mut self.sites {
@@ -394,8 +370,12 @@ impl Survey {
                     site.edges.clear();
                     site.cut = Some(why);
                 }
-                Phase::Own(_) | Phase::AwaitingTls(_) => {
+                Phase::Own(_) => {
                     site.phase = Phase::Unread(why);
+                    site.edges.clear();
+                }
+                Phase::AwaitingTls(ref flaw) => {
+                    site.phase = Phase::Unread(flaw.why());
                     site.edges.clear();
                 }
             }

@@ -1,16 +1,37 @@
 //! The search for resolvers themselves, by TLS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::action::{Action, Connect, ConnectId, Step, Trust};
 use super::flight::Flight;
 use super::reading::{confirming_questions, confirms};
 use super::site::{Direct, Phase};
+use super::surroundings::Word;
 use super::survey::{Attempt, Survey};
+use super::why::Why;
 use super::{MAX_CONNECTS, MAX_CONNECTS_PER_NODE};
-use crate::discover::{Tlsa, may_try, peer_named_by};
+use crate::discover::{Tlsa, peer_named_by};
 
 impl Survey {
+    /// Begins the search anew, by the word of another one who vouches for the site. Where it was looked for before, who
+    /// was found there is not forgotten: it may be the one of whom this one speaks.
+    pub(super) fn look_anew(&mut self, site: usize) {
+        let made = self.attempts.iter().enumerate();
+        let made = made.filter(|(_, attempt)| attempt.site == site);
+        let made = made.map(|(place, _)| ConnectId(place as u16)).collect();
+        if let Some(found) = self.sites.get_mut(site) {
+            found.direct = Direct {
+                attempts: made,
+                tried: std::mem::take(&mut found.direct.tried),
+                bounded: found.direct.bounded,
+                trusted: None,
+                met: None,
+                failure: None,
+            };
+        }
+        self.look_for(site);
+    }
+
     /// Connects to a site where those say that it is who vouch for it.
     pub(super) fn look_for(&mut self, site: usize) {
         let voucher = self.sites.get(site).and_then(|found| found.voucher());
@@ -37,7 +58,10 @@ impl Survey {
             Phase::Unread(_) => true,
             Phase::Read => found.confirming.is_none() && !self.is_connecting(site),
             _ => false,
-        })
+        }) && self
+            .sites
+            .get(site)
+            .is_none_or(|found| found.checking.is_none())
     }
 
     /// An attempt came out.
@@ -119,8 +143,13 @@ impl Survey {
         };
         match confirms(flight, own, &found.name, self.clock) {
             Ok(true) => {
+                let passed = found.claims_passed && !own.upstreams.is_empty();
                 if let Some(attempt) = found.direct.trusted {
                     self.meet(site, attempt);
+                    if passed {
+                        // So is what it says about its upstreams: others may have passed on what it said before.
+                        self.ask_claims(site);
+                    }
                 }
             }
             Ok(false) => self.on_change(site),
@@ -145,11 +174,35 @@ impl Survey {
             let name = found.name.clone();
             self.tell(Step::PeerProven { name, endpoint });
         }
+        if is_loopback(endpoint) {
+            self.on_met_on_loopback(site);
+        }
+    }
+
+    /// What this site says about addresses on loopback may be followed from now on.
+    fn on_met_on_loopback(&mut self, site: usize) {
+        for far in 1..self.sites.len() {
+            let waits = self.sites.get(far).is_some_and(|found| {
+                let by_it = found.voucher().is_some_and(|by| by.near == site);
+                by_it && found.direct.met.is_none() && found.direct.trusted.is_none()
+            });
+            if !waits {
+                continue;
+            }
+            self.look_for(far);
+            let unread = self.sites.get(far).map(|found| &found.phase);
+            if matches!(unread, Some(Phase::Unread(why)) if *why != Why::Changing)
+                && self.is_connecting(far)
+            {
+                self.read_own_zone(far);
+            }
+        }
     }
 
     /// The site is not asked itself any more.
     pub(super) fn leave(&mut self, site: usize, why: &str) {
         let tried = |direct: &Direct| match direct.tried.as_slice() {
+            [] if direct.bounded => "no more handshakes are tried".to_owned(),
             [] => "no address of it can be tried".to_owned(),
             tried => {
                 let tried: Vec<_> = tried.iter().map(SocketAddr::to_string).collect();
@@ -171,7 +224,7 @@ impl Survey {
     /// The attempt of this site at which the peer is one that `tlsa` names. Those with somebody else are dropped.
     fn find_peer(&mut self, site: usize, tlsa: &[Tlsa]) -> Option<ConnectId> {
         let found = self.sites.get(site)?;
-        let name = found.name.clone();
+        let (name, trusted) = (found.name.clone(), found.direct.trusted);
         let (mut peer, mut waiting, mut steps) = (None, Vec::new(), Vec::new());
         for id in &found.direct.attempts {
             let Some(tried) = self.attempt(*id) else {
@@ -181,10 +234,8 @@ impl Survey {
                 None => waiting.push(*id),
                 Some(Err(_)) => {}
                 Some(Ok(shown)) => match peer_named_by(tlsa, shown, &name, self.clock) {
-                    Ok(_) if peer.is_none() => {
-                        peer = Some(*id);
-                        waiting.push(*id);
-                    }
+                    // The one that answered before, if it is still the right one.
+                    Ok(_) if peer.is_none() || trusted == Some(*id) => peer = Some(*id),
                     Ok(_) => {}
                     Err(mismatch) => steps.push(Step::PeerRejected {
                         name: name.clone(),
@@ -194,6 +245,7 @@ impl Survey {
                 },
             }
         }
+        waiting.extend(peer);
         // Before its own zone was read nobody is rejected for good.
         let own = found.own.is_some();
         if own {
@@ -229,12 +281,21 @@ impl Survey {
         let (name, tried) = (found.name.clone(), found.direct.tried.clone());
         let room = MAX_CONNECTS_PER_NODE.saturating_sub(tried.len());
         let room = room.min(MAX_CONNECTS.saturating_sub(self.attempts.len()));
-        let candidates = self.addresses_of(site).into_iter();
-        let candidates = candidates
-            .filter(|address| may_try(*address, self.server))
-            .map(|address| SocketAddr::new(address, port))
-            .filter(|endpoint| !tried.contains(endpoint));
-        let candidates: Vec<SocketAddr> = candidates.take(room).collect();
+        let mut candidates: Vec<SocketAddr> = Vec::new();
+        for (address, by) in self.addresses_of(site) {
+            let endpoint = SocketAddr::new(address, port);
+            if self.own_addresses.may_look(address, by)
+                && !tried.contains(&endpoint)
+                && !candidates.contains(&endpoint)
+            {
+                candidates.push(endpoint);
+            }
+        }
+        let bounded = candidates.len() > room;
+        candidates.truncate(room);
+        if let Some(found) = self.sites.get_mut(site) {
+            found.direct.bounded |= bounded;
+        }
         for endpoint in &candidates {
             // Fewer than 65536 are tried.
             let attempt = ConnectId(self.attempts.len() as u16);
@@ -259,7 +320,30 @@ impl Survey {
         !candidates.is_empty()
     }
 
+    /// All addresses that are known for a site, and by whose word: first those of whoever vouches for it.
+    fn addresses_of(&self, site: usize) -> Vec<(IpAddr, Word)> {
+        let Some(found) = self.sites.get(site) else {
+            return Vec::new();
+        };
+        let claimed = found.voucher().into_iter().flat_map(|by| {
+            let met = self.sites.get(by.near).and_then(|near| near.direct.met);
+            let word = match met {
+                Some(endpoint) if is_loopback(endpoint) => Word::OnLoopback,
+                _ => Word::Elsewhere,
+            };
+            by.addresses.iter().map(move |address| (*address, word))
+        });
+        let own = found.own.iter().flat_map(|own| &own.addresses);
+        claimed
+            .chain(own.map(|address| (*address, Word::Elsewhere)))
+            .collect()
+    }
+
     fn attempt(&self, id: ConnectId) -> Option<&Attempt> {
         self.attempts.get(usize::from(id.0))
     }
+}
+
+fn is_loopback(endpoint: SocketAddr) -> bool {
+    endpoint.ip().to_canonical().is_loopback()
 }

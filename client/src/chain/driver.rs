@@ -1,16 +1,18 @@
 //! Drives a survey over TLS connections.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::ifaddrs::getifaddrs;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use zzdot_zonegen::clock::UnixTime;
 
 use super::{
-    Action, AskId, Chain, ConnectId, Nearest, NodeId, Reached, Step, Survey, SurveyInput, Trust,
-    Via, Who,
+    Action, AskId, Chain, ConnectId, Nearest, NodeId, OwnAddresses, Reached, Step, Survey,
+    SurveyInput, Trust, Via, Who,
 };
 use crate::discover::{PeerCertificates, TlsFailure};
 use crate::dot::{DotLimits, DotPool, Endpoint, Observed, PeerProof};
@@ -32,6 +34,13 @@ pub struct Surveyed {
     pub met: Vec<(NodeId, Arc<DotPool>)>,
 }
 
+/// A connection whose peer is one of whom these records speak.
+struct Trusted {
+    trust: Trust,
+    address: SocketAddr,
+    carrier: Arc<DotPool>,
+}
+
 enum Report {
     Answer(AskId, Option<Vec<u8>>),
     Tls(ConnectId, Result<Observed, TlsFailure>),
@@ -50,13 +59,14 @@ pub async fn survey(
     let answers_by = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
     let mut survey = Survey::new(SurveyInput {
         nearest,
+        own_addresses: own_addresses(),
         now: started,
         timeout,
         clock: UnixTime::now(),
     });
     let mut under_way = JoinSet::new();
     let mut observed: HashMap<ConnectId, Observed> = HashMap::new();
-    let mut trusted: HashMap<ConnectId, (Trust, Arc<DotPool>)> = HashMap::new();
+    let mut trusted: HashMap<ConnectId, Trusted> = HashMap::new();
     loop {
         while let Some(action) = survey.next_action() {
             match action {
@@ -70,7 +80,7 @@ pub async fn survey(
                         Via::Nearest => Some(Arc::clone(&pool)),
                         Via::Direct(attempt) => trusted
                             .get(&attempt)
-                            .map(|(_, carrier)| Arc::clone(carrier)),
+                            .map(|trusted| Arc::clone(&trusted.carrier)),
                     };
                     let until = answers_by.min(now() + QUESTION);
                     under_way.spawn(async move {
@@ -91,10 +101,11 @@ pub async fn survey(
                     });
                 }
                 Action::Trust(trust) => {
-                    if let Some(peer) = observed.remove(&trust.attempt)
-                        && let Some(carrier) = carrier_of(&trust, peer)
-                    {
-                        trusted.insert(trust.attempt, (trust, carrier));
+                    let attempt = trust.attempt;
+                    let peer = observed.remove(&attempt);
+                    let before = trusted.remove(&attempt);
+                    if let Some(now) = Trusted::of(trust, peer, before) {
+                        trusted.insert(attempt, now);
                     }
                 }
             }
@@ -123,40 +134,74 @@ pub async fn survey(
     }
 }
 
-/// Questions to somebody whom these records name, over the connection on which it was met.
-fn carrier_of(trust: &Trust, peer: Observed) -> Option<Arc<DotPool>> {
-    let endpoint = Endpoint {
-        address: peer.address(),
-        server_name: None,
-        proof: PeerProof::Dane {
-            tlsa: trust.tlsa.clone(),
-            name: trust.name.clone(),
-        },
-    };
-    // Fails for proofs by chain alone, which this is not.
-    let pool = DotPool::new(&endpoint, DotLimits::default()).ok()?;
-    pool.continue_on(peer);
-    Some(Arc::new(pool))
+impl Trusted {
+    /// Questions to somebody whom these records name, over the connection on which it was met: `peer` where it is
+    /// trusted for the first time, else that of `before`.
+    fn of(trust: Trust, peer: Option<Observed>, before: Option<Self>) -> Option<Self> {
+        let address = match (&peer, before) {
+            // Another one may vouch for the same peer, and name other keys beside. A connection that is made again is
+            // not to be with one of those.
+            (None, Some(before)) if before.trust.tlsa == trust.tlsa => {
+                return Some(Self { trust, ..before });
+            }
+            (None, before) => before?.address,
+            (Some(peer), _) => peer.address(),
+        };
+        let endpoint = Endpoint {
+            address,
+            server_name: None,
+            proof: PeerProof::Dane {
+                tlsa: trust.tlsa.clone(),
+                name: trust.name.clone(),
+            },
+        };
+        // Fails for proofs by chain alone, which this is not.
+        let pool = DotPool::new(&endpoint, DotLimits::default()).ok()?;
+        if let Some(peer) = peer {
+            pool.continue_on(peer);
+        }
+        Some(Self {
+            trust,
+            address,
+            carrier: Arc::new(pool),
+        })
+    }
 }
 
-fn met(
-    chain: &Chain,
-    trusted: &HashMap<ConnectId, (Trust, Arc<DotPool>)>,
-) -> Vec<(NodeId, Arc<DotPool>)> {
+fn met(chain: &Chain, trusted: &HashMap<ConnectId, Trusted>) -> Vec<(NodeId, Arc<DotPool>)> {
     let mut met = Vec::new();
     for (place, node) in chain.nodes.iter().enumerate() {
-        let (Who::Named { name }, Some(Reached::Direct { .. })) = (&node.who, node.reached) else {
+        let (Who::Named { name }, Some(Reached::Direct { address })) = (&node.who, node.reached)
+        else {
             continue;
         };
         // By what its own zone says; a connection may have been made by what others said first.
-        let same = |(trust, _): &&(Trust, Arc<DotPool>)| {
-            trust.name == *name && trust.tlsa.iter().all(|tlsa| node.tlsa.contains(tlsa))
+        let same = |it: &&Trusted| {
+            let known = it.trust.tlsa.iter().all(|tlsa| node.tlsa.contains(tlsa));
+            it.trust.name == *name && it.address == address && known
         };
-        if let Some((_, pool)) = trusted.values().find(same) {
-            met.push((NodeId(place), Arc::clone(pool)));
+        if let Some(found) = trusted.values().find(same) {
+            met.push((NodeId(place), Arc::clone(&found.carrier)));
         }
     }
     met
+}
+
+/// What the kernel says about the addresses of this computer.
+fn own_addresses() -> OwnAddresses {
+    let interfaces = match getifaddrs() {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            tracing::warn!(%error, "the addresses of this computer are not known: nobody is looked for by TLS");
+            return OwnAddresses::Unknown;
+        }
+    };
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+    });
+    OwnAddresses::Known(addresses.collect())
 }
 
 fn now() -> Instant {

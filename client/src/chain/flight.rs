@@ -15,6 +15,8 @@ const NAME_ERROR: u16 = 3;
 pub(super) struct Flight {
     /// No two flights of a survey have the same.
     pub(super) serial: u32,
+    /// Those that passed it on to whomever they prefer, without being told that it is for somebody else.
+    pub(super) preferred: Vec<usize>,
     slots: Vec<Slot>,
     waiting: usize,
 }
@@ -92,6 +94,7 @@ impl Flight {
         let slots: Vec<_> = slots.collect();
         Self {
             serial,
+            preferred: Vec::new(),
             waiting: slots.len(),
             slots,
         }
@@ -180,6 +183,11 @@ impl Flight {
 }
 
 impl Lack {
+    /// Whether nothing was heard, rather than that a bound was met.
+    pub(super) fn is_of_others(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Code(_))
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Silent(how) => (*how).to_owned(),

@@ -13,23 +13,27 @@ mod course;
 mod direct;
 pub mod draw;
 pub mod driver;
+mod edges;
 mod fault;
 mod flight;
 mod model;
 mod reading;
 mod site;
+mod surroundings;
 mod survey;
+mod ways;
 mod why;
 
 pub use action::{Action, Ask, AskId, Connect, ConnectId, Step, Trust, Via};
 pub use model::{Behind, Chain, Hop, Label, Node, NodeId, Reached, Weakness, Who};
+pub use surroundings::OwnAddresses;
 pub use survey::{Nearest, SURVEY_TIMEOUT, Survey, SurveyInput};
 pub use why::{Limit, Why};
 
 /// The most resolvers looked at, those without a name included.
 pub const MAX_NODES: usize = 64;
 
-/// The most hops looked at.
+/// The most hops looked at. [`MAX_QUESTIONS`] ends a survey before, as long as a hop takes eight.
 pub const MAX_HOPS: usize = 256;
 
 /// The most hops between this computer and a resolver.
@@ -50,8 +54,18 @@ pub const MAX_OCTETS: usize = 1 << 20;
 /// The most attempts at TLS.
 pub const MAX_CONNECTS: usize = 64;
 
-/// The most attempts at TLS with one resolver.
+/// The most attempts at TLS with one resolver, whoever vouches for it.
 pub const MAX_CONNECTS_PER_NODE: usize = 4;
+
+/// The most octets of keys or of TLSA records that are kept of one resolver, or of what one says about another. Who
+/// publishes more says nothing (zonegen publishes no more).
+pub const MAX_SET_OCTETS: usize = 4096;
+
+/// The same of the keys of a zone and the signatures over them.
+pub const MAX_ZONE_KEY_OCTETS: usize = 4 * MAX_SET_OCTETS;
+
+/// The most octets of certificates that are kept of one peer.
+pub const MAX_PEER_OCTETS: usize = 1 << 14;
 
 /// How often a resolver is read again that changes meanwhile.
 pub const MAX_REREADS: u8 = 2;

@@ -10,8 +10,9 @@ use zzdot_zonegen::owners::{
 };
 use zzdot_zonegen::upstream::{ServerKind, UpstreamId};
 
-use super::MAX_UPSTREAMS;
 use super::flight::{Flaw, Flight, Found};
+use super::why::{Limit, Why};
+use super::{MAX_SET_OCTETS, MAX_UPSTREAMS, MAX_ZONE_KEY_OCTETS};
 use crate::discover::{MAX_ADDRESSES, MAX_TLSA, Tlsa, address, one_string, soa_serial};
 use crate::validate::key::read_keys;
 use crate::validate::{Bogus, BogusReason, MAX_KEYS, Rrset, TrustedKeys, ZoneKey, validate_keys};
@@ -33,6 +34,14 @@ pub(super) struct Own {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) tlsa: Vec<Tlsa>,
     pub(super) ttl: u32,
+}
+
+impl Own {
+    /// Why it may ask others than those that are looked at.
+    pub(super) fn cut(&self) -> Option<Why> {
+        let limit = Limit::Upstreams;
+        self.too_many.then_some(Why::Limit { limit })
+    }
 }
 
 /// Which version of a zone an answer is out of.
@@ -65,15 +74,22 @@ pub(super) mod place {
     pub(super) const KEY: usize = 8;
 }
 
-/// What may change from one moment to the next, and tells whether the rest did.
-pub(super) fn confirming_questions(name: &ResolverName, port: u16) -> Vec<(Name, RecordType)> {
-    // The version comes first: what is read after it is that old at the most.
+/// Which version it is, and whom it names. The version comes first: what is read after it is that old at the most.
+pub(super) fn frame_questions(name: &ResolverName) -> Vec<(Name, RecordType)> {
     vec![
         (name.as_name().clone(), RecordType::SOA),
         (upstreams_owner(name), RecordType::PTR),
+    ]
+}
+
+/// What may change from one moment to the next, and tells whether the rest did.
+pub(super) fn confirming_questions(name: &ResolverName, port: u16) -> Vec<(Name, RecordType)> {
+    let mut questions = frame_questions(name);
+    questions.extend([
         (server_type_owner(name), RecordType::TXT),
         (tlsa_owner(name, port), RecordType::TLSA),
-    ]
+    ]);
+    questions
 }
 
 /// All that is asked of a resolver about itself.
@@ -114,6 +130,9 @@ pub(super) fn read_own(
     };
     let zone = name.as_name();
     let dnskey = rrset(flight, place::DNSKEY, zone, RecordType::DNSKEY)?;
+    if dnskey.octets() > MAX_ZONE_KEY_OCTETS {
+        return Err(flight.useless(place::DNSKEY));
+    }
     let (keys, secure) = validate_keys(dnskey, zone, keys, clock)?;
     let mut reader = Reader {
         flight,
@@ -204,16 +223,21 @@ impl<'f> Reader<'f> {
         }
     }
 
-    /// The first text of the records in this place that reads as a `T`; none where there are no records.
-    pub(super) fn word<T: std::str::FromStr>(&mut self, place: usize) -> Result<Option<T>, Flaw> {
+    /// The text of the records in this place that reads as a `T`; none where there are no records. Who says two things
+    /// says nothing.
+    pub(super) fn word<T: std::str::FromStr + PartialEq>(
+        &mut self,
+        place: usize,
+    ) -> Result<Option<T>, Flaw> {
         let found = self.look(place)?;
         if found.data().is_empty() {
             return Ok(None);
         }
-        let mut texts = found.data().iter().filter_map(|data| one_string(data));
-        match texts.find_map(|text| text.parse().ok()) {
-            Some(word) => Ok(Some(word)),
-            None => Err(self.flight.useless(place)),
+        let texts = found.data().iter().filter_map(|data| one_string(data));
+        let mut words = texts.filter_map(|text| text.parse().ok());
+        match words.next() {
+            Some(word) if words.all(|other: T| other == word) => Ok(Some(word)),
+            _ => Err(self.flight.useless(place)),
         }
     }
 
@@ -246,6 +270,7 @@ impl<'f> Reader<'f> {
 
     pub(super) fn tlsa(&mut self, place: usize) -> Result<Vec<Tlsa>, Flaw> {
         let found = self.look(place)?;
+        self.check_length(place, found.data())?;
         let records = found.data().iter().take(MAX_TLSA);
         let records = records.filter_map(|data| Tlsa::from_rdata(data));
         Ok(records.filter(Tlsa::is_usable).collect())
@@ -255,12 +280,22 @@ impl<'f> Reader<'f> {
     pub(super) fn key_records(&mut self, place: usize) -> Result<Vec<ZoneKey>, Flaw> {
         let found = self.look(place)?;
         let data = found.data();
+        self.check_length(place, data)?;
         let keys = data.iter().filter_map(|data| ZoneKey::from_rdata(data));
         let usable: Vec<_> = keys.filter(ZoneKey::is_anchor_material).collect();
         if usable.is_empty() || data.len() > MAX_KEYS {
             return Err(self.flight.useless(place));
         }
         Ok(usable)
+    }
+
+    /// What is kept is bounded, however long a message may be.
+    fn check_length(&self, place: usize, data: &[Vec<u8>]) -> Result<(), Flaw> {
+        let octets: usize = data.iter().map(Vec::len).sum();
+        match octets <= MAX_SET_OCTETS {
+            true => Ok(()),
+            false => Err(self.flight.useless(place)),
+        }
     }
 }
 

@@ -26,10 +26,14 @@ pub(super) struct Site {
     pub(super) phase: Phase,
     /// What is asked once more, of itself.
     pub(super) confirming: Option<Flight>,
+    /// What is asked once more, since questions that it passed on went wrong.
+    pub(super) checking: Option<Flight>,
     pub(super) direct: Direct,
     pub(super) own: Option<Own>,
     /// By whom what was read of it last was passed on; none where it came from itself.
     pub(super) through: Option<usize>,
+    /// Whether what it says about its upstreams was passed on by others.
+    pub(super) claims_passed: bool,
     pub(super) rereads: u8,
     pub(super) edges: Vec<Edge>,
     /// Why there may be more edges.
@@ -37,7 +41,7 @@ pub(super) struct Site {
 }
 
 /// Who vouches for a resolver, and with what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Voucher {
     /// The place of that one among the sites.
     pub(super) near: usize,
@@ -74,8 +78,12 @@ pub(super) struct Edge {
 /// The search for a site itself, by TLS.
 #[derive(Debug, Default)]
 pub(super) struct Direct {
+    /// Those that may have found it, by what is held of it now.
     pub(super) attempts: Vec<ConnectId>,
+    /// Where it was looked for, whoever said that it is there.
     pub(super) tried: Vec<SocketAddr>,
+    /// Whether there was an address more than may be tried.
+    pub(super) bounded: bool,
     /// The connection that questions may go over.
     pub(super) trusted: Option<ConnectId>,
     /// Where it was met, once what it says there is what was read.
@@ -93,9 +101,11 @@ impl Site {
             voucher: 0,
             phase,
             confirming: None,
+            checking: None,
             direct: Direct::default(),
             own: None,
             through: None,
+            claims_passed: false,
             rereads: 0,
             edges: Vec::new(),
             cut: None,
@@ -112,7 +122,8 @@ impl Site {
             Phase::Own(flight) | Phase::Claims(flight) | Phase::Ports(flight) => Some(flight),
             Phase::AwaitingTls(_) | Phase::Read | Phase::Unread(_) => None,
         };
-        let mut flights = reading.into_iter().chain(&mut self.confirming);
+        let others = self.confirming.iter_mut().chain(&mut self.checking);
+        let mut flights = reading.into_iter().chain(others);
         flights.find(|flight| flight.serial == serial)
     }
 
@@ -122,7 +133,8 @@ impl Site {
             Phase::Own(flight) | Phase::Claims(flight) | Phase::Ports(flight) => flight.octets(),
             Phase::AwaitingTls(_) | Phase::Read | Phase::Unread(_) => 0,
         };
-        reading + self.confirming.as_ref().map_or(0, Flight::octets)
+        let others = self.confirming.iter().chain(&self.checking);
+        reading + others.map(Flight::octets).sum::<usize>()
     }
 }
 

@@ -1,22 +1,21 @@
 //! The survey: from the nearest resolver to the ends.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::rr::{Name, RecordType};
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
-use zzdot_zonegen::owners::passage_name;
-use zzdot_zonegen::upstream::UpstreamId;
 
 use super::action::{Action, Ask, AskId, ConnectId, Step, Via};
 use super::flight::{Flight, Lack};
 use super::reading::own_questions;
 use super::site::{Phase, Site};
+use super::surroundings::OwnAddresses;
 use super::why::{Limit, Why};
-use super::{MAX_DEPTH, MAX_IN_FLIGHT, MAX_OCTETS, MAX_QUESTIONS};
+use super::{MAX_IN_FLIGHT, MAX_OCTETS, MAX_PEER_OCTETS, MAX_QUESTIONS};
 use crate::discover::{Discovered, PeerCertificates, TlsFailure};
 use crate::trust::KnownIdentity;
 use crate::validate::bogus::shown;
@@ -31,6 +30,8 @@ pub const SURVEY_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct SurveyInput {
     /// The resolver that this computer asks.
     pub nearest: Nearest,
+    /// Where this computer is itself, and nobody is looked for.
+    pub own_addresses: OwnAddresses,
     /// When the survey starts.
     pub now: Instant,
     /// After how long it ends with what it has.
@@ -46,20 +47,17 @@ pub struct Nearest {
     pub name: ResolverName,
     /// The trust anchor of its `resolver-name.arpa`.
     pub anchor: Vec<DNSKEY>,
-    /// The address that is configured.
-    pub server: SocketAddr,
     /// Where it was met.
     pub endpoint: SocketAddr,
 }
 
 impl Nearest {
-    /// A resolver that is remembered, for the configured address `server`.
+    /// A resolver that is remembered.
     #[must_use]
-    pub fn known(identity: &KnownIdentity, server: SocketAddr) -> Self {
+    pub fn known(identity: &KnownIdentity) -> Self {
         Self {
             name: identity.name.clone(),
             anchor: identity.anchor.trusted(),
-            server,
             endpoint: identity.endpoint,
         }
     }
@@ -70,7 +68,6 @@ impl From<&Discovered> for Nearest {
         Self {
             name: discovered.name.clone(),
             anchor: discovered.anchor.clone(),
-            server: discovered.server,
             endpoint: discovered.endpoint,
         }
     }
@@ -93,14 +90,15 @@ impl From<&Discovered> for Nearest {
 /// The caller sends each [`Action::Ask`], starts each [`Action::Connect`], reports how they came out, and takes
 /// [`Survey::next_action`] until it gives none.
 pub struct Survey {
-    pub(super) server: SocketAddr,
     pub(super) endpoint: SocketAddr,
+    pub(super) own_addresses: OwnAddresses,
     pub(super) anchor: Vec<ZoneKey>,
     pub(super) clock: UnixTime,
     pub(super) sites: Vec<Site>,
     pub(super) by_name: BTreeMap<ResolverName, usize>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) ttl: u32,
+    pub(super) most_questions: usize,
     deadline: Instant,
     asks: Vec<Asked>,
     /// Not sent yet.
@@ -138,34 +136,27 @@ enum State {
     Over,
 }
 
-/// How a site is asked.
-pub(super) struct Way {
-    pub(super) via: Via,
-    /// The sites that pass it on, and to whom, the last first.
-    steps: Vec<(ResolverName, ResolverName)>,
-    /// The last of them.
-    pub(super) through: Option<usize>,
-}
-
 impl Survey {
     /// Starts: the first questions are the next actions.
     #[must_use]
     pub fn new(input: SurveyInput) -> Self {
         let SurveyInput {
             nearest,
+            own_addresses,
             now,
             timeout,
             clock,
         } = input;
         let mut survey = Self {
-            server: nearest.server,
             endpoint: nearest.endpoint,
+            own_addresses,
             anchor: nearest.anchor.iter().map(ZoneKey::from).collect(),
             clock,
             sites: Vec::new(),
             by_name: BTreeMap::from([(nearest.name.clone(), 0)]),
             attempts: Vec::new(),
             ttl: u32::MAX,
+            most_questions: MAX_QUESTIONS,
             deadline: now + timeout,
             asks: Vec::new(),
             queue: VecDeque::new(),
@@ -241,6 +232,13 @@ impl Survey {
             return;
         }
         let (site, endpoint) = (attempt.site, attempt.address);
+        let octets = |peer: &PeerCertificates| peer.0.iter().map(|it| it.len()).sum::<usize>();
+        let outcome = match outcome {
+            Ok(peer) if octets(&peer) > MAX_PEER_OCTETS => Err(TlsFailure::NoConnection {
+                detail: "its certificates are too long".to_owned(),
+            }),
+            outcome => outcome,
+        };
         attempt.outcome = Some(outcome.clone().map_err(|failure| failure.to_string()));
         if let (Err(failure), Some(found)) = (outcome, self.sites.get(site)) {
             let name = found.name.clone();
@@ -314,72 +312,40 @@ impl Survey {
         self.actions.push_back(action);
     }
 
-    /// How a site is asked by now; none where that takes more steps than are passed on.
-    pub(super) fn way(&self, site: usize) -> Option<Way> {
-        let mut way = Way {
-            via: Via::Nearest,
-            steps: Vec::new(),
-            through: None,
-        };
-        let mut at = site;
-        while at != 0 {
-            let found = self.sites.get(at)?;
-            if let Some(attempt) = found.direct.trusted {
-                way.via = Via::Direct(attempt);
-                return Some(way);
-            }
-            let near = found.voucher()?.near;
-            way.through.get_or_insert(near);
-            let passes = self.sites.get(near)?.name.clone();
-            way.steps.push((passes, found.name.clone()));
-            if way.steps.len() >= usize::from(MAX_DEPTH) {
-                return None;
-            }
-            at = near;
+    /// Takes note of a question. False where there were too many.
+    pub(super) fn enqueue(
+        &mut self,
+        (site, flight, place): (usize, u32, usize),
+        via: Via,
+        (name, qtype): (Name, RecordType),
+    ) -> bool {
+        if self.asks.len() >= self.most_questions {
+            return false;
         }
-        Some(way)
+        // Fewer than 65536 questions are asked.
+        let id = AskId(self.asks.len() as u16);
+        self.asks.push(Asked {
+            site,
+            flight,
+            place,
+            via,
+            name,
+            qtype,
+            state: State::Queued,
+        });
+        self.queue.push_back(id);
+        true
     }
 
-    /// Puts questions to a site. None where they are longer than names can be.
-    pub(super) fn put(
-        &mut self,
-        site: usize,
-        way: &Way,
-        questions: Vec<(Name, RecordType)>,
-    ) -> Option<Flight> {
-        let passed = |name: &Name| {
-            let steps = way.steps.iter();
-            steps.clone().try_fold(name.clone(), |name, (near, far)| {
-                passage_name(&name, near, Some(&UpstreamId::Named(far.clone())))
-            })
-        };
-        let names: Option<Vec<Name>> = questions.iter().map(|(name, _)| passed(name)).collect();
-        let names = names?;
+    /// Looks at a flight that is back before it could go out.
+    pub(super) fn on_back(&mut self, site: usize, serial: u32) {
+        self.back.push_back((site, serial));
+    }
+
+    /// A number for a flight.
+    pub(super) fn next_flight(&mut self) -> u32 {
         self.flights += 1;
-        let serial = self.flights;
-        let mut flight = Flight::new(serial, questions.clone());
-        for (place, (name, (_, qtype))) in names.into_iter().zip(questions).enumerate() {
-            if self.asks.len() >= MAX_QUESTIONS {
-                flight.on_lack(place, Lack::Questions);
-                continue;
-            }
-            // Fewer than 65536 questions are asked.
-            let id = AskId(self.asks.len() as u16);
-            self.asks.push(Asked {
-                site,
-                flight: serial,
-                place,
-                via: way.via,
-                name,
-                qtype,
-                state: State::Queued,
-            });
-            self.queue.push_back(id);
-        }
-        if flight.is_back() {
-            self.back.push_back((site, serial));
-        }
-        Some(flight)
+        self.flights
     }
 
     /// Sends what may be sent by now.
@@ -423,22 +389,6 @@ impl Survey {
         };
         let questions = own_questions(&found.name, port, site == 0);
         self.ask_own_zone(site, questions);
-    }
-
-    /// All addresses that are known for a site.
-    pub(super) fn addresses_of(&self, site: usize) -> Vec<IpAddr> {
-        let Some(found) = self.sites.get(site) else {
-            return Vec::new();
-        };
-        let claimed = found.voucher().into_iter().flat_map(|by| &by.addresses);
-        let own = found.own.iter().flat_map(|own| &own.addresses);
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in claimed.chain(own) {
-            if !addresses.contains(address) {
-                addresses.push(*address);
-            }
-        }
-        addresses
     }
 }
 

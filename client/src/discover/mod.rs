@@ -26,7 +26,7 @@ pub use explanation::Explanation;
 pub use refusal::Refusal;
 pub use search::MAX_FALLBACKS;
 pub use service::{DOT_PORT, MAX_ADDRESSES};
-pub(crate) use service::{address, dot_port, may_try};
+pub(crate) use service::{address, dot_port, is_one_place};
 pub use tlsa::{PeerCertificates, Tlsa, TlsaMismatch, TlsaTextError, peer_named_by};
 pub use verdict::{Discovered, LegacyReason, Verdict};
 pub use walk::{CLOCK_SLACK, FALLBACK_AFTER, MAX_ASKS, WALK_TIMEOUT, Walk, WalkInput, WalkPolicy};

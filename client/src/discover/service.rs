@@ -83,6 +83,12 @@ pub(crate) fn address(data: &[u8]) -> Option<IpAddr> {
 /// to point this program at its own computer, at many computers, or at none; where the configured
 /// server is on this computer, so may the others be.
 pub(crate) fn may_try(address: IpAddr, configured: SocketAddr) -> bool {
+    let configured_local = configured.ip().to_canonical().is_loopback();
+    is_one_place(address) && (configured_local || !address.to_canonical().is_loopback())
+}
+
+/// Whether an address in a zone can mean one computer, and the same one to everybody on this side.
+pub(crate) fn is_one_place(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let refused = address.is_unspecified()
         || address.is_multicast()
@@ -91,8 +97,7 @@ pub(crate) fn may_try(address: IpAddr, configured: SocketAddr) -> bool {
             // A zone cannot say which link a link-local address is on.
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
-    let configured_local = configured.ip().to_canonical().is_loopback();
-    !refused && (configured_local || !address.is_loopback())
+    !refused
 }
 
 #[cfg(test)]

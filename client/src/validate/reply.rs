@@ -81,6 +81,16 @@ pub struct Signature {
     pub(super) value: Vec<u8>,
 }
 
+impl Rrset {
+    /// How many octets its data and signatures have.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        let signatures = self.signatures.iter();
+        let signatures = signatures.map(|it| it.head.len() + it.value.len());
+        self.data.iter().map(Vec::len).sum::<usize>() + signatures.sum::<usize>()
+    }
+}
+
 impl Reply {
     /// Reads a whole message.
     ///

@@ -43,12 +43,7 @@ fn a_line_is_proven_hop_by_hop_in_two_flights_for_each() {
 fn questions_want_signatures_and_recursion_and_no_checking() {
     let mut world = line();
     world.publish_all();
-    let mut survey = Survey::new(SurveyInput {
-        nearest: world.nearest(),
-        now: std::time::Instant::now(),
-        timeout: SURVEY_TIMEOUT,
-        clock: CLOCK,
-    });
+    let mut survey = Survey::new(world.input(std::time::Instant::now()));
     let mut seen = 0;
     while let Some(action) = survey.next_action() {
         let Action::Ask(ask) = action else { continue };

@@ -1,6 +1,6 @@
 //! Resolvers in memory that ask each other, and somebody who surveys them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -29,11 +29,19 @@ pub(super) struct World {
     pub(super) resolvers: Vec<Resolver>,
     /// Who answers where, as seen from the client.
     pub(super) reach: BTreeMap<SocketAddr, usize>,
+    /// Where the client is itself.
+    pub(super) own_addresses: OwnAddresses,
     /// Where a handshake comes out no sooner than in this round.
     pub(super) late: BTreeMap<SocketAddr, usize>,
     pub(super) clock: UnixTime,
     /// So many records come with each answer that nobody asked for.
     pub(super) fat: u16,
+    /// The time-to-live that all records come with, whatever their zone says.
+    pub(super) ttl: Option<u32>,
+    /// Whether all names come in upper case.
+    pub(super) shouted: bool,
+    /// So many questions are asked instead of those that may be.
+    pub(super) most_questions: Option<usize>,
     /// Whoever is asked names so many others that nobody has named before.
     pub(super) brood: usize,
 }
@@ -50,6 +58,8 @@ pub(super) struct Resolver {
     pub(super) answers: bool,
     /// Zones of before, out of which the list of upstreams is still answered.
     pub(super) overtaken: Option<Published>,
+    /// Zones of before, out of which whoever passes questions on takes how it asks its upstreams.
+    pub(super) replayed: Option<Published>,
     stamp: Option<Stamp>,
     pub(super) zones: Option<Published>,
 }
@@ -82,9 +92,13 @@ impl World {
         let mut world = Self {
             resolvers: Vec::new(),
             reach: BTreeMap::new(),
+            own_addresses: OwnAddresses::Known(BTreeSet::new()),
             late: BTreeMap::new(),
             clock: CLOCK,
             fat: 0,
+            ttl: None,
+            shouted: false,
+            most_questions: None,
             brood: 0,
         };
         for number in 0..count {
@@ -106,6 +120,7 @@ impl World {
             passes: true,
             answers: true,
             overtaken: None,
+            replayed: None,
             stamp: None,
             zones: None,
         });
@@ -223,6 +238,16 @@ impl World {
         name: &Name,
         qtype: RecordType,
     ) -> Option<Message> {
+        self.answer_to(number, name, qtype, false)
+    }
+
+    fn answer_to(
+        &mut self,
+        number: usize,
+        name: &Name,
+        qtype: RecordType,
+        passed: bool,
+    ) -> Option<Message> {
         self.breed(number);
         let resolver = &self.resolvers[number];
         if !resolver.answers {
@@ -231,6 +256,11 @@ impl World {
         let zones = match (qtype, &resolver.overtaken) {
             (RecordType::PTR, Some(before)) => before,
             _ => resolver.zones.as_ref().unwrap(),
+        };
+        let how = |label: &[u8]| label == b"transport" || label == b"proof";
+        let zones = match &resolver.replayed {
+            Some(before) if passed && name.iter().next().is_some_and(how) => before,
+            _ => zones,
         };
         let mut response = Message::response(0, hickory_proto::op::OpCode::Query);
         let found = zones
@@ -252,7 +282,7 @@ impl World {
             });
             let real = upstream.and_then(|upstream| upstream.real);
             let passed = real.filter(|_| resolver.passes);
-            match passed.map(|real| self.answer(real, &redirected.target, qtype)) {
+            match passed.map(|real| self.answer_to(real, &redirected.target, qtype, true)) {
                 Some(Some(further)) => {
                     response.metadata.response_code = further.metadata.response_code;
                     response.answers.extend(further.answers);
@@ -265,13 +295,38 @@ impl World {
         Some(response)
     }
 
+    /// Changes what signatures say nothing about.
+    fn dress(&self, message: &mut Message) {
+        let records = message.answers.iter_mut().chain(&mut message.authorities);
+        for record in records {
+            if let Some(ttl) = self.ttl {
+                record.ttl = ttl;
+            }
+            if self.shouted {
+                record.name = loud(&record.name);
+                if let RData::PTR(target) = &mut record.data {
+                    target.0 = loud(&target.0);
+                }
+            }
+        }
+    }
+
     pub(super) fn nearest(&self) -> Nearest {
         let nearest = &self.resolvers[0];
         Nearest {
             name: nearest.identity.name().clone(),
             anchor: nearest.identity.trust_anchor(),
-            server: SocketAddr::new(nearest.address, 53),
             endpoint: SocketAddr::new(nearest.address, nearest.dot_port),
+        }
+    }
+
+    pub(super) fn input(&self, now: Instant) -> SurveyInput {
+        SurveyInput {
+            nearest: self.nearest(),
+            own_addresses: self.own_addresses.clone(),
+            now,
+            timeout: SURVEY_TIMEOUT,
+            clock: self.clock,
         }
     }
 
@@ -279,16 +334,24 @@ impl World {
         self.survey_while(|_, _| {})
     }
 
+    /// Puts a resolver elsewhere. What is said of it from then on says so.
+    pub(super) fn locate(&mut self, number: usize, address: &str) {
+        let resolver = &mut self.resolvers[number];
+        self.reach
+            .remove(&SocketAddr::new(resolver.address, resolver.dot_port));
+        resolver.address = address.parse().unwrap();
+        let place = SocketAddr::new(resolver.address, resolver.dot_port);
+        self.reach.insert(place, number);
+    }
+
     /// A survey during which `meanwhile` happens before the answers of each round are made.
     pub(super) fn survey_while(&mut self, mut meanwhile: impl FnMut(&mut Self, usize)) -> Trip {
         self.publish_all();
         let mut now = Instant::now();
-        let mut survey = Survey::new(SurveyInput {
-            nearest: self.nearest(),
-            now,
-            timeout: SURVEY_TIMEOUT,
-            clock: self.clock,
-        });
+        let mut survey = Survey::new(self.input(now));
+        if let Some(most) = self.most_questions {
+            survey.most_questions = most;
+        }
         let (mut steps, mut asked, mut connected) = (Vec::new(), Vec::new(), Vec::new());
         let (mut flights, mut most_in_flight, mut done) = (0, 0, None);
         let (mut octets, mut most_octets) = (0, 0);
@@ -349,6 +412,7 @@ impl World {
                 let query = Message::from_vec(&ask.message(7)).unwrap();
                 match self.answer(number, &ask.name, ask.qtype) {
                     Some(mut message) => {
+                        self.dress(&mut message);
                         message.queries = query.queries;
                         for number in 0..self.fat {
                             let owner = Name::from_ascii(format!("{number}.fat.example.")).unwrap();
@@ -385,6 +449,14 @@ impl World {
             hops,
         }
     }
+}
+
+fn loud(name: &Name) -> Name {
+    let labels = name.iter().map(<[u8]>::to_ascii_uppercase);
+    let labels: Vec<_> = labels.collect();
+    let mut loud = Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap();
+    loud.set_fqdn(true);
+    loud
 }
 
 impl Trip {

@@ -270,7 +270,7 @@ impl Discovery {
         let inner = self.lock();
         let identity = inner.session.identity()?;
         let ((address, ..), made) = inner.pool.as_ref()?;
-        let mut nearest = Nearest::known(identity, inner.session.server());
+        let mut nearest = Nearest::known(identity);
         nearest.endpoint = *address;
         Arc::ptr_eq(made, &pool).then_some((nearest, pool))
     }
