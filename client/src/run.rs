@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use zzdot_zonegen::exit::{Exit, Failure};
 use zzdot_zonegen::name::ResolverName;
 
-use crate::chain::draw::Trace;
+use crate::chain::draw::{Trace, TracedServer};
 use crate::config::{Config, Server, control_socket, state_dir as choose_state_dir};
 use crate::control::ControlServer;
 use crate::dot::Lane;
 use crate::metrics::{self, MetricsListener};
 use crate::orders::{Household, obey};
-use crate::places::{Places, PlacesError, Settings, Suspect, watch};
+use crate::places::{Places, PlacesError, Settings, Suspect, Wanted, watch};
 use crate::since_boot::SinceBoot;
 use crate::store::{Found, Store, StoreError};
 use crate::stub::{Answer, Answering, Sockets, Stub, StubCounters};
@@ -181,8 +181,12 @@ impl Household for Daemon {
         self.places.suspects()
     }
 
-    async fn trace(&self) -> Result<Trace, Untraceable> {
-        self.places.trace().await
+    async fn trace(&self, name: Option<Wanted>) -> Result<Trace, Untraceable> {
+        self.places.trace(name).await
+    }
+
+    async fn trace_all(&self) -> Vec<TracedServer> {
+        self.places.trace_all().await
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {

@@ -5,7 +5,9 @@
 mod common;
 
 use common::{Daemon, Manner, Resolver, client, code, stderr, stdout, wait_until};
+use hickory_proto::op::ResponseCode;
 use serde_json::Value;
+use zzdot_zonegen::summary::Summary;
 use zzdot_zonegen::upstream::{Proof, PublishedUpstream, ServerKind, Transport};
 use zzdot_zonegen::zone::ServerType;
 
@@ -39,9 +41,12 @@ impl Lab {
         }
     }
 
+    fn settings(&self, route: &str) -> String {
+        format!("server = \"{}\"\nroute = \"{route}\"", self.near.address)
+    }
+
     fn client(&self, route: &str) -> Daemon {
-        let settings = format!("server = \"{}\"\nroute = \"{route}\"", self.near.address);
-        Daemon::start(self.folder.path(), &settings)
+        Daemon::start(self.folder.path(), &self.settings(route))
     }
 
     /// Nothing that anybody asked left in cleartext.
@@ -217,6 +222,166 @@ fn the_end_is_asked_over_tls_while_it_answers_and_the_nearest_over_tls_while_it_
     lab.assert_no_question_in_clear();
 }
 
+fn wait_for_end(daemon: &Daemon, standing: &str) {
+    let standing_now = || daemon.status()["route"]["end"]["standing"].clone();
+    wait_until(
+        || standing_now() == standing,
+        || format!("{standing}: {}", daemon.status()),
+    );
+}
+
+/// The end refuses to answer this computer, and says so to the first question that comes the short way.
+#[test]
+fn an_end_that_refuses_is_left_for_the_nearest_until_it_is_looked_at_again() {
+    let lab = Lab::new();
+    let daemon = lab.client("end");
+    assert_answered(&daemon);
+    wait_for_end(&daemon, "in-use");
+    lab.near.take_over_tls();
+    lab.far.answer_with(ResponseCode::Refused);
+    assert_answered(&daemon);
+    assert_eq!(lab.near.take_over_tls(), asked());
+    wait_for_end(&daemon, "refuses");
+    lab.far.take_over_tls();
+    assert_answered(&daemon);
+    assert_eq!(lab.near.take_over_tls(), asked());
+    assert_eq!(lab.far.take_over_tls(), none(), "it is remembered");
+    let status = daemon.status();
+    assert_eq!(status["route"]["asks"], "nearest", "{status}");
+    let told = stdout(&daemon.tool(&["trace"]));
+    assert!(
+        told.contains("it refuses to answer this computer"),
+        "{told}"
+    );
+
+    // It was mended, and is looked at again.
+    lab.far.answer_with(ResponseCode::NoError);
+    daemon.reload(&lab.settings("nearest"));
+    daemon.reload(&lab.settings("end"));
+    wait_for_end(&daemon, "in-use");
+    assert_answered(&daemon);
+    assert_eq!(lab.far.take_over_tls().last(), asked().last());
+    drop(daemon);
+    lab.assert_no_question_in_clear();
+}
+
+#[test]
+fn an_end_at_which_everything_fails_is_left_for_the_nearest_and_a_name_that_fails_fails() {
+    let lab = Lab::new();
+    let daemon = lab.client("end");
+    assert_answered(&daemon);
+    wait_for_end(&daemon, "in-use");
+    lab.near.take_over_tls();
+    // Both have no answer: then that of the end counts.
+    for resolver in [&lab.near, &lab.far] {
+        resolver.answer_with(ResponseCode::ServFail);
+    }
+    for _ in 0..4 {
+        assert_eq!(www(&daemon)["rcode"], "SERVFAIL");
+    }
+    let status = daemon.status();
+    assert_eq!(status["route"]["end"]["standing"], "in-use", "{status}");
+    // The nearest has one, and nothing else came of the end for a while.
+    lab.near.answer_with(ResponseCode::NoError);
+    lab.near.take_over_tls();
+    assert_answered(&daemon);
+    wait_for_end(&daemon, "fails");
+    assert_answered(&daemon);
+    assert_eq!(lab.near.take_over_tls(), [asked(), asked()].concat());
+    drop(daemon);
+    lab.assert_no_question_in_clear();
+}
+
+#[test]
+fn a_change_of_the_route_takes_effect_without_waiting_for_the_next_survey() {
+    let lab = Lab::new();
+    let daemon = lab.client("encrypted-to-end");
+    assert_answered(&daemon);
+    let looked = || daemon.status()["route"]["chain"]["looked-at"].clone();
+    assert_ne!(looked(), Value::Null);
+    daemon.reload(&lab.settings("end"));
+    wait_for_end(&daemon, "in-use");
+    let status = daemon.status();
+    assert_eq!(status["route"]["asks"], "end", "{status}");
+    // A cleartext hop was let pass while nothing else was asked for.
+    lab.forward_to(lab.plain());
+    daemon.reload(&lab.settings("nearest"));
+    assert_eq!(daemon.status()["route"]["end"], Value::Null);
+    assert_answered(&daemon);
+    daemon.reload(&lab.settings("encrypted-to-end"));
+    wait_until(
+        || www(&daemon)["rcode"] == "SERVFAIL",
+        || format!("refused: {}", daemon.status()),
+    );
+    assert_refused(&daemon);
+    lab.forward_to(lab.far.as_upstream(ServerKind::Resolver));
+    daemon.reload(&lab.settings("nearest"));
+    daemon.reload(&lab.settings("encrypted-to-end"));
+    assert_answered(&daemon);
+    drop(daemon);
+    lab.assert_no_question_in_clear();
+}
+
+/// The word of the nearest, which somebody enrolled, is not enough for a resolver that is asked itself.
+#[test]
+fn where_only_enrolled_resolvers_are_asked_the_end_has_to_be_enrolled_itself() {
+    let lab = Lab::new();
+    let settings = format!("{}\nfirst-use = \"enrolled-only\"", lab.settings("end"));
+    let daemon = Daemon::start(lab.folder.path(), &settings);
+    assert_eq!(www(&daemon)["rcode"], "SERVFAIL");
+    let enrol = |identity: &zzdot_zonegen::identity::Identity| {
+        let output = daemon.tool(&["verify", &Summary::new(identity, None).uri]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+    };
+    enrol(&lab.near.identity);
+    wait_until(|| is_answered(&www(&daemon)), || daemon.log());
+    wait_for_end(&daemon, "not-vouched-for");
+    assert_answered(&daemon);
+    let status = daemon.status();
+    assert_eq!(status["route"]["asks"], "nearest", "{status}");
+    assert_eq!(lab.far.take_over_tls(), none());
+    let told = stdout(&daemon.tool(&["trace"]));
+    assert!(told.contains("nobody vouched for it"), "{told}");
+
+    enrol(&lab.far.identity);
+    wait_for_end(&daemon, "in-use");
+    assert_answered(&daemon);
+    assert_eq!(lab.far.take_over_tls(), asked());
+    // Nobody but those was remembered, and nobody was asked in clear.
+    let known = stdout(&daemon.tool(&["resolvers", "list", "--json"]));
+    assert!(
+        !known.contains(&lab.far.identity.name().to_string()),
+        "{known}"
+    );
+    drop(daemon);
+    lab.assert_no_question_in_clear();
+}
+
+/// Who says that the end is somebody whom a person enrolled, and gives it other keys.
+#[test]
+fn an_enrolled_name_with_the_keys_of_somebody_else_is_not_the_end_that_was_enrolled() {
+    let lab = Lab::new();
+    let liar = Resolver::start(Manner::Upgraded);
+    // The zone of the far one, signed by the liar: the name is enrolled, and the keys are his.
+    let far = Summary::new(&lab.far.identity, None).uri;
+    let theirs = Summary::new(&liar.identity, None).uri;
+    let keys = theirs.split_once('?').unwrap().1;
+    let named = far.split_once('?').unwrap().0;
+    let settings = format!("{}\nfirst-use = \"enrolled-only\"", lab.settings("end"));
+    let daemon = Daemon::start(lab.folder.path(), &settings);
+    for uri in [
+        Summary::new(&lab.near.identity, None).uri,
+        format!("{named}?{keys}"),
+    ] {
+        let output = daemon.tool(&["verify", &uri]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+    }
+    wait_until(|| is_answered(&www(&daemon)), || daemon.log());
+    wait_for_end(&daemon, "not-vouched-for");
+    assert_answered(&daemon);
+    assert_eq!(lab.far.take_over_tls(), none());
+}
+
 #[test]
 fn a_trace_is_told_as_text_as_json_and_as_a_picture_of_the_daemon_and_without_one() {
     let lab = Lab::new();
@@ -255,6 +420,115 @@ fn a_trace_is_told_as_text_as_json_and_as_a_picture_of_the_daemon_and_without_on
     let told = client(&["trace", "--server", &server]);
     assert_eq!(code(&told), 5, "{}", stderr(&told));
     lab.near.set_manner(Manner::Silent);
+    lab.assert_no_question_in_clear();
+}
+
+/// Which server a name is asked of, why, and what is behind it.
+#[test]
+fn a_trace_of_a_name_is_of_the_server_that_is_asked_about_it_and_one_of_all_is_of_each() {
+    let lab = Lab::new();
+    let corp = Resolver::start(Manner::Upgraded);
+    let plain = Resolver::start(Manner::Legacy);
+    let settings = format!(
+        "{}\n[[elsewhere]]\ndomains = [\"corp.example\"]\nserver = \"{}\"\n\
+         [[elsewhere]]\ndomains = [\"old.corp.example\", \"lan\"]\nserver = \"{}\"",
+        lab.settings("nearest"),
+        corp.address,
+        plain.address
+    );
+    let daemon = Daemon::start(lab.folder.path(), &settings);
+    let answered = |arguments: &[&str]| {
+        let mut told = None;
+        // What is not upgraded is found out rung by rung.
+        wait_until(
+            || {
+                let output = daemon.tool(arguments);
+                let answered = code(&output) == 0 || code(&output) == 5;
+                told = answered.then_some(output);
+                told.is_some()
+            },
+            || format!("{arguments:?}: {}", daemon.log()),
+        );
+        told.unwrap()
+    };
+    for (name, server, domain, exit) in [
+        ("www.example", &lab.near, Value::Null, 0),
+        ("www.CORP.example.", &corp, "corp.example".into(), 0),
+        ("a.old.corp.example", &plain, "old.corp.example".into(), 5),
+        ("lan", &plain, "lan".into(), 5),
+        ("xlan", &lab.near, Value::Null, 0),
+    ] {
+        let told = answered(&["trace", name, "--json"]);
+        assert_eq!(code(&told), exit, "{name}: {}", stdout(&told));
+        let trace: Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert_eq!(trace["server"], server.address.to_string(), "{name}");
+        assert_eq!(trace["chosen"]["domain"], domain, "{name}");
+        assert_eq!(trace["chosen"]["link"], Value::Null);
+        assert_eq!(trace["chosen"]["others"], 2);
+    }
+    let told = stdout(&answered(&["trace", "www.corp.example"]));
+    let reason = format!(
+        "www.corp.example is asked of {}: `[[elsewhere]]` in the configuration names it for corp.example\n\nthis computer\n",
+        corp.address
+    );
+    assert!(told.starts_with(&reason), "{told}");
+    assert!(told.contains(&corp.identity.name().to_string()), "{told}");
+    let told = stdout(&answered(&["trace"]));
+    let reason = format!(
+        "everything else is asked of {}: no domain sends it elsewhere\n",
+        lab.near.address
+    );
+    assert!(told.starts_with(&reason), "{told}");
+    assert!(told.contains("`zzdot-client trace --all`"), "{told}");
+    let drawn = stdout(&answered(&["trace", "lan", "--svg"]));
+    assert!(drawn.contains("lan is asked of"), "{drawn}");
+
+    let told = answered(&["trace", "--all"]);
+    assert_eq!(code(&told), 5);
+    let text = stdout(&told);
+    let headings = [
+        format!("{} is asked about everything else\n", lab.near.address),
+        format!(
+            "{} is asked about corp.example (`[[elsewhere]]`)\n",
+            corp.address
+        ),
+        format!(
+            "{} is asked about lan (`[[elsewhere]]`), old.corp.example (`[[elsewhere]]`)\n",
+            plain.address
+        ),
+    ];
+    let mut at = 0;
+    for heading in &headings[..1] {
+        at = text[at..]
+            .find(heading)
+            .unwrap_or_else(|| panic!("{heading} {text}"));
+    }
+    assert_eq!(at, 0, "{text}");
+    for heading in &headings[1..] {
+        assert!(text.contains(heading), "{heading} {text}");
+    }
+    let told = answered(&["trace", "--all", "--json"]);
+    let all: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let servers = all["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 3);
+    assert_eq!(servers[0]["default"], true);
+    assert!(
+        servers.iter().all(|server| server["trace"].is_object()),
+        "{all}"
+    );
+    // Nothing but one server, and nothing is said about others.
+    daemon.reload(&lab.settings("nearest"));
+    let told = stdout(&answered(&["trace"]));
+    assert!(told.starts_with("this computer\n"), "{told}");
+    assert!(!told.contains("--all"), "{told}");
+    for wrong in [
+        &["trace", "a..b"][..],
+        &["trace", "lan", "--all"],
+        &["trace", "--all", "--svg"],
+    ] {
+        assert_eq!(code(&daemon.tool(wrong)), 2, "{wrong:?}");
+    }
+    drop(daemon);
     lab.assert_no_question_in_clear();
 }
 

@@ -26,6 +26,9 @@ impl Chain {
         let resolves = |node: &Node| {
             node.server_type == ServerKind::Resolver && node.behind == Behind::Resolves
         };
+        if self.ends.is_empty() && self.hops.len() > 1 {
+            return none("those in it ask each other in a circle, and nobody finds out the answer");
+        }
         if self.ends.is_empty() || !self.ends.iter().all(|end| is(*end, resolves)) {
             return none("it does not end with resolvers");
         }

@@ -10,6 +10,7 @@ mod action;
 mod claim;
 mod conclude;
 mod course;
+mod cure;
 mod direct;
 pub mod draw;
 pub mod driver;

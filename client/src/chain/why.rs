@@ -134,22 +134,29 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Met { address } => write!(f, "met at {address}"),
-            Self::NotMet { detail } => write!(f, "cannot be met from here ({detail})"),
-            Self::NotAuthenticated => {
-                f.write_str("encrypted, but whoever stands in between would not be noticed")
-            }
-            Self::NoName => f.write_str("it has no name, and says nothing about itself"),
+            Self::NotMet { detail } => write!(
+                f,
+                "it was asked through those before it: this computer cannot reach it itself ({detail})"
+            ),
+            Self::NotAuthenticated => f.write_str(
+                "encrypted, but to whoever answers: somebody in between would not be noticed",
+            ),
+            Self::NoName => f.write_str(
+                "it does not say who it is: only who asks it says that this is encrypted",
+            ),
             Self::NotRead { detail } => {
                 write!(f, "what it says about itself could not be read ({detail})")
             }
-            Self::SaysPlain => f.write_str("it is asked in cleartext"),
+Self::SaysPlain => f.write_str("everybody on the way can read it, and change it"),
             Self::SaysPlainWithin => f.write_str(
                 "it is asked in cleartext, without leaving the machine of who asks; nobody says how it goes on",
             ),
             Self::ClaimUnreadable { detail } => {
                 write!(f, "what is said about it cannot be read ({detail})")
             }
-            Self::OtherKey => f.write_str("its zone is not signed by the key that is vouched for"),
+            Self::OtherKey => {
+                f.write_str("whoever is there has other keys than who asks it expects")
+            }
             Self::OtherServerType { claimed, published } => {
                 write!(
                     f,
@@ -163,9 +170,11 @@ impl fmt::Display for Why {
             }
             Self::Changing => f.write_str("it says something else each time"),
             Self::Limit { limit } => write!(f, "{limit}"),
-            Self::NamesNobody => f.write_str("it forwards and names nobody to whom"),
+            Self::NamesNobody => {
+                f.write_str("it says that it passes questions on, and not to whom")
+            }
             Self::ZoneUnreadable { detail } => write!(f, "its zone cannot be read ({detail})"),
-            Self::SaysNothing => f.write_str("it is not upgraded, and says nothing"),
+            Self::SaysNothing => f.write_str("it is not upgraded, and does not say whom it asks"),
         }
     }
 }

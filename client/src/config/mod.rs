@@ -218,9 +218,11 @@ impl Config {
         };
         if matches!(server, Server::Tls(_)) && file.route != RoutePolicy::Nearest {
             let problem = format!(
-                "found \"{}\"; only \"nearest\" is allowed with server = \"tls://ADDRESS#NAME\", which does not tell \
-                 what is behind it",
-                file.route.name()
+                "found \"{}\"; only \"nearest\" is allowed with server = \"tls://ADDRESS#NAME\": nobody finds out there who \
+                 the server is, and so not whom it asks. Leave `route` out, or, where the server says who it is, write \
+                 server = \"{}\", and vouch for it with `zzdot-client verify`",
+                file.route.name(),
+                server_address(&server)
             );
             return Err(wrong("route", problem));
         }
@@ -258,6 +260,15 @@ impl Config {
             portal: file.portal,
             limits: file.limits,
         })
+    }
+}
+
+/// The address alone, for a message.
+fn server_address(server: &Server) -> String {
+    match server {
+        Server::System => "system".to_owned(),
+        Server::Address(address) => address.ip().to_string(),
+        Server::Tls(endpoint) => endpoint.address.ip().to_string(),
     }
 }
 
@@ -373,6 +384,10 @@ mod tests {
             (
                 "server = \"tls://192.0.2.1#dns.example\"\nroute = \"end\"",
                 ["client.toml: route: found \"end\"", "\"nearest\""],
+            ),
+            (
+                "server = \"tls://[2001:db8::1]:8853#dns.example\"\nroute = \"encrypted-to-end\"",
+                ["not whom it asks", "write server = \"2001:db8::1\", and"],
             ),
             (
                 "front = \"yes\"",

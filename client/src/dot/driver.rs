@@ -264,7 +264,8 @@ impl Driver {
                 let start = at.start;
                 let message = self.plain.get_mut(at).unwrap_or_default();
                 received += 1;
-                match state.mux.receive(time, message) {
+                let content = |express: &Express, code| express.held.patron.is_content(code);
+                match state.mux.receive(time, message, content) {
                     Received::Express(express, length) => {
                         let at = start..start + length;
                         self.outbox.put(at.clone(), express.asker);

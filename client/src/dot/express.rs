@@ -25,10 +25,17 @@ pub trait Patron: Send + Sync {
         Recalled::Unknown(None)
     }
 
+    /// Whether an answer with this response code (the four bits of the header) goes to whoever asked. Where not,
+    /// [`Patron::take_over`] is called, and what may still answer is this answer. Called once for each answer, while the
+    /// connection is locked.
+    fn is_content(&self, _code: u8) -> bool {
+        true
+    }
+
     /// The answer to a question with these terms.
     fn keep(&self, _answer: &[u8], _terms: Terms, _now: Instant) {}
 
-    /// Patience alone does not answer this question: look after it in a task. Called within a tokio runtime.
+    /// Patience alone does not answer this question, or not well: look after it in a task. Called within a tokio runtime.
     fn take_over(self: Arc<Self>, question: Unanswered);
 }
 

@@ -23,6 +23,8 @@ const OUTGOING_KEPT: usize = 1 << 15;
 /// to know what it does. (Late answers do not count.)
 const WRONG_QUESTIONS_MAX: u32 = 16;
 const LENGTH_BYTES: usize = 2;
+/// The octet of a header whose lower half is the response code (RFC 1035 §4.1.1).
+const RCODE: usize = 3;
 
 /// One connection's questions and answers.
 #[derive(Debug)]
@@ -219,12 +221,18 @@ impl<E> Mux<E> {
         std::mem::swap(&mut self.outgoing, empty);
     }
 
-    /// Takes one message of the server.
-    pub(super) fn receive(&mut self, now: Instant, message: &mut [u8]) -> Received<E> {
+    /// Takes one message of the server. The answer to a question of the caller's is only given to it where it is
+    /// `content` with this response code (the four bits of the header); elsewhere a task has it.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        message: &mut [u8],
+        content: impl FnOnce(&E, u8) -> bool,
+    ) -> Received<E> {
         self.heard = true;
         self.last_received = now;
         self.last_activity = now;
-        let received = self.deliver(message);
+        let received = self.deliver(message, content);
         if matches!(received, Received::Mismatched) {
             self.wrong_questions += 1;
         }
@@ -232,7 +240,7 @@ impl<E> Mux<E> {
         received
     }
 
-    fn deliver(&mut self, message: &mut [u8]) -> Received<E> {
+    fn deliver(&mut self, message: &mut [u8], content: impl FnOnce(&E, u8) -> bool) -> Received<E> {
         let (waiter, query, asked_at) = match self.in_flight.take(message) {
             Ok(taken) => taken,
             Err(Stray::UnknownId) => return Received::Late,
@@ -248,9 +256,12 @@ impl<E> Mux<E> {
         let asked = wire::View::parse(query).ok();
         let tail = asked.and_then(|asked| asked.tail().ok());
         let with_edns = tail.is_some_and(|tail| tail.edns.is_some());
-        let restored = match restore(asked.map_or(0, |asked| asked.id()), with_edns, message) {
-            Ok(restored) => restored,
-            Err(_) => {
+        let code = message.get(RCODE).map_or(0, |octet| octet & 0xF);
+        let restored = content(&express, code)
+            .then(|| restore(asked.map_or(0, |asked| asked.id()), with_edns, message));
+        let restored = match restored {
+            Some(Ok(restored)) => restored,
+            None | Some(Err(_)) => {
                 let (sender, answer) = oneshot::channel();
                 let _ = sender.send(message.to_vec());
                 let stranded = Stranded {

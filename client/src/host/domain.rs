@@ -28,6 +28,11 @@ impl Domain {
         *self.0 == [0]
     }
 
+    /// The domain of these octets, which are a name on the wire.
+    pub(super) fn of_wire(name: &[u8]) -> Self {
+        Self(name.to_ascii_lowercase().into())
+    }
+
     /// As on the wire.
     #[must_use]
     pub fn wire(&self) -> &[u8] {

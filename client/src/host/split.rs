@@ -47,6 +47,11 @@ impl<T> SplitTable<T> {
     /// letter case). None for a name that none holds, and for octets that are no name. Allocates nothing.
     #[must_use]
     pub fn lookup(&self, name: &[u8]) -> Option<&T> {
+        self.longest(name).map(|(_, value)| value)
+    }
+
+    /// The same, and how many octets of `name` stand before the domain.
+    fn longest(&self, name: &[u8]) -> Option<(usize, &T)> {
         if self.by_domain.is_empty() {
             return None;
         }
@@ -58,13 +63,20 @@ impl<T> SplitTable<T> {
         let mut rest = &*lower;
         loop {
             if let Some(value) = self.by_domain.get(rest) {
-                return Some(value);
+                return Some((name.len() - rest.len(), value));
             }
             match rest {
                 [length @ 1..=63, tail @ ..] => rest = tail.get(usize::from(*length)..)?,
                 _ => return None,
             }
         }
+    }
+
+    /// As [`SplitTable::lookup`], with the domain, for people.
+    #[must_use]
+    pub fn decide(&self, name: &[u8]) -> Option<(Domain, &T)> {
+        let (before, value) = self.longest(name)?;
+        Some((Domain::of_wire(name.get(before..)?), value))
     }
 
     /// The same domains, and what `change` makes of what belongs to each.
@@ -81,6 +93,17 @@ impl<T> SplitTable<T> {
         self.by_domain
             .iter()
             .map(|(domain, value)| (&**domain, value))
+    }
+
+    /// The same for people, by the names of the domains.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(Domain, &T)> {
+        let all = self.iter();
+        let mut all: Vec<_> = all
+            .map(|(domain, value)| (Domain::of_wire(domain), value))
+            .collect();
+        all.sort_by_cached_key(|(domain, _)| domain.to_string());
+        all
     }
 }
 

@@ -11,13 +11,13 @@ mod transfer;
 use std::future::Future;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use zzdot_zonegen::name::ResolverName;
 
 use crate::authority::{Needs, authorise};
-use crate::chain::draw::Trace;
+use crate::chain::draw::{Trace, TracedServer};
 use crate::control::{Caller, Rejection, Request};
-use crate::places::Suspect;
+use crate::places::{Suspect, Wanted};
 use crate::store::{DecisionError, Store, StoreError};
 use crate::upstream::Untraceable;
 
@@ -32,8 +32,15 @@ pub trait Household: Send + Sync {
     /// The links in networks that look like known ones and differ; none where no network is looked at.
     fn suspects(&self) -> Vec<Suspect>;
 
-    /// Looks who asks whom, from this computer to the end.
-    fn trace(&self) -> impl Future<Output = Result<Trace, Untraceable>> + Send;
+    /// Looks who asks whom, from this computer to the end, behind the server that would be asked about this name; without
+    /// one, behind the server that is asked about most.
+    fn trace(
+        &self,
+        name: Option<Wanted>,
+    ) -> impl Future<Output = Result<Trace, Untraceable>> + Send;
+
+    /// The same behind all servers.
+    fn trace_all(&self) -> impl Future<Output = Vec<TracedServer>> + Send;
 
     /// Forgets an identity in the store and in all sessions; false when it is not known.
     fn forget(&self, name: &ResolverName) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -56,8 +63,12 @@ impl Household for AtRest {
         Vec::new()
     }
 
-    async fn trace(&self) -> Result<Trace, Untraceable> {
+    async fn trace(&self, _name: Option<Wanted>) -> Result<Trace, Untraceable> {
         Err(Untraceable::Failed("the daemon is not running".to_owned()))
+    }
+
+    async fn trace_all(&self) -> Vec<TracedServer> {
+        Vec::new()
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
@@ -112,7 +123,8 @@ pub async fn obey(
 pub async fn carry_out(household: &impl Household, request: &Request) -> Result<Value, Rejection> {
     match request.command.as_str() {
         "status" => Ok(household.status()),
-        "trace" => tell::trace(household).await,
+        "trace" => tell::trace(household, request).await,
+        "trace-all" => Ok(json!(household.trace_all().await)),
         "resolvers" => Ok(tell::resolvers(household)),
         "pending" => Ok(tell::pending(household)),
         "networks" => Ok(tell::networks(household)),

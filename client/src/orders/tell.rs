@@ -1,32 +1,40 @@
 //! What is told to everybody on this machine.
 
+use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::BinEncodable;
 use serde_json::{Value, json};
 
 use super::Household;
 use crate::comparison::phrase_of;
-use crate::control::Rejection;
+use crate::control::{Rejection, Request};
 use crate::place::Place;
-use crate::session::Failure;
+use crate::places::Wanted;
 use crate::store::{KnownNetwork, Pending, Store, WhyPending};
 use crate::trust::{KnownIdentity, TrustState};
-use crate::upstream::Untraceable;
 use crate::upstream::describe_all;
 
 /// Who asks whom. Everybody on this machine may know whose eyes his questions pass.
-pub(super) async fn trace(household: &impl Household) -> Result<Value, Rejection> {
-    match household.trace().await {
+pub(super) async fn trace(
+    household: &impl Household,
+    request: &Request,
+) -> Result<Value, Rejection> {
+    let name = request.text("name").map(wanted).transpose()?;
+    match household.trace(name).await {
         Ok(trace) => Ok(json!(trace)),
         Err(untraceable) => Err(Rejection {
             hint: Some("`zzdot-client status` and `zzdot-client doctor` tell more".to_owned()),
-            reason: match &untraceable {
-                Untraceable::Down(failure) => match &**failure {
-                    Failure::Refused(refusal) => Some(refusal.name().to_owned()),
-                    Failure::NoAnswer(_) => None,
-                },
-                Untraceable::Unknown | Untraceable::Failed(_) => None,
-            },
+            reason: untraceable.reason().map(str::to_owned),
             ..Rejection::new(untraceable.to_string())
         }),
+    }
+}
+
+fn wanted(text: &str) -> Result<Wanted, Rejection> {
+    let name = Name::from_utf8(text).and_then(|name| name.to_bytes());
+    let text = text.chars().take(300).collect();
+    match name {
+        Ok(wire) => Ok(Wanted { text, wire }),
+        Err(error) => Err(Rejection::new(format!("{text} is no name: {error}"))),
     }
 }
 

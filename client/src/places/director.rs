@@ -86,12 +86,21 @@ impl Taken {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) stops: Vec<Stop>,
-    /// Names that go another way than the rest; to nobody while the link is not recognised yet.
-    pub(super) ways: SplitTable<Option<usize>>,
+    /// Names that go another way than the rest.
+    pub(super) ways: SplitTable<Branch>,
     /// Where all other names go; nowhere while nothing is recognised yet.
     pub(super) default: Option<usize>,
     /// Links that may become a stop any moment, for people.
     pub(super) waiting: Vec<String>,
+}
+
+/// Where the names of a domain go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Branch {
+    /// To whom; to nobody while the link is not recognised yet.
+    pub(super) stop: Option<usize>,
+    /// The link that names the domain, for people; none where the configuration does.
+    pub(super) link: Option<String>,
 }
 
 /// Remembers, from one plan to the next, what each link was taken for.
@@ -176,8 +185,11 @@ impl Director {
         let mut defaults = places.filter(|(resolvers, _)| resolvers.default_route);
         plan.default = defaults.find_map(|(_, stop)| *stop);
         plan.ways = split(inputs.decision, inputs.elsewhere).map(|way| match way {
-            Way::Elsewhere(server) => Some(plan.stop(apart(server, None))),
-            Way::Link(place) => by_link.get(place).copied().flatten(),
+            Way::Elsewhere(server) => plan.elsewhere(server),
+            Way::Link(place) => Branch {
+                stop: by_link.get(place).copied().flatten(),
+                link: inputs.decision.links.get(place).map(name_of),
+            },
         });
         plan
     }
@@ -325,10 +337,20 @@ impl Plan {
         let mut plan = Self::default();
         plan.default = Some(plan.stop(stop));
         plan.ways = split(&Decision::default(), elsewhere).map(|way| match way {
-            Way::Elsewhere(server) => Some(plan.stop(apart(server, None))),
-            Way::Link(_) => None,
+            Way::Elsewhere(server) => plan.elsewhere(server),
+            Way::Link(_) => Branch {
+                stop: None,
+                link: None,
+            },
         });
         Some(plan)
+    }
+
+    fn elsewhere(&mut self, server: SocketAddr) -> Branch {
+        Branch {
+            stop: Some(self.stop(apart(server, None))),
+            link: None,
+        }
     }
 
     /// The place of this stop, which is one of those that are there already if it can be.
@@ -345,7 +367,8 @@ impl Plan {
 
     /// Whether all names go the same way.
     pub(super) fn is_uniform(&self) -> bool {
-        self.ways.iter().all(|(_, stop)| *stop == self.default)
+        let mut branches = self.ways.iter();
+        branches.all(|(_, branch)| branch.stop == self.default)
     }
 }
 

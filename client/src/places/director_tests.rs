@@ -237,7 +237,7 @@ fn a_tunnel_has_no_network_and_its_domains_go_there_alone() {
     let way = plan
         .ways
         .lookup(b"\x03www\x04corp\x07example\0")
-        .unwrap()
+        .and_then(|branch| branch.stop)
         .unwrap();
     assert_eq!(plan.stops[way].taken, Taken::Apart);
     assert_eq!(plan.stops[way].server, at("10.8.0.1:53"));
@@ -252,7 +252,9 @@ fn names_of_a_link_that_is_not_recognised_yet_go_nowhere_else() {
     office.domains = vec![domain("corp.example")];
     world.decision.links.push(office);
     let plan = world.plan();
-    assert_eq!(plan.ways.lookup(b"\x04corp\x07example\0"), Some(&None));
+    let way = plan.ways.lookup(b"\x04corp\x07example\0").unwrap();
+    assert_eq!(way.stop, None);
+    assert!(way.link.is_some(), "people are told which link");
     assert!(plan.default.is_some());
 }
 
@@ -271,7 +273,9 @@ fn names_that_a_person_sends_elsewhere_go_there_whatever_the_network() {
         server: at("198.51.100.53:53"),
     }];
     let plan = world.plan();
-    let way = plan.ways.lookup(b"\x03lab\x07example\0").unwrap().unwrap();
+    let way = plan.ways.lookup(b"\x03lab\x07example\0").unwrap();
+    assert_eq!(way.link, None);
+    let way = way.stop.unwrap();
     let place = Place::Server(at("198.51.100.53:53"));
     assert_eq!(plan.stops[way].surroundings.place, place);
     let configured = Plan::configured(&Server::Address(at("192.0.2.1:53")), &world.elsewhere);

@@ -11,6 +11,7 @@
 
 mod director;
 mod suspect;
+mod trace;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,6 @@ use serde_json::{Value, json};
 use tokio::time::timeout_at;
 use zzdot_zonegen::name::ResolverName;
 
-use crate::chain::draw::Trace;
 use crate::config::Server;
 use crate::dot::{ConnectError, Lane};
 use crate::host::{Decision, Elsewhere, SplitTable};
@@ -29,12 +29,13 @@ use crate::session::Policy;
 use crate::store::{Store, StoreError};
 use crate::stub::{Answer, Answering, StubLimits};
 use crate::tally::TALLY;
-use crate::upstream::{Untraceable, Upstream};
+use crate::upstream::Upstream;
 use crate::wire::{self, View};
 
-use director::{Director, Inputs, Plan, Stop, Taken, Whereabouts, givens};
+use director::{Branch, Director, Inputs, Plan, Stop, Taken, Whereabouts, givens};
 
 pub use suspect::{NotProven, Suspect};
+pub use trace::Wanted;
 pub use watch::watch;
 
 const SERVFAIL: u16 = 2;
@@ -87,7 +88,7 @@ pub struct Places {
 #[derive(Default)]
 struct Now {
     stops: Vec<(Stop, Arc<Upstream>)>,
-    ways: SplitTable<Option<usize>>,
+    ways: SplitTable<Branch>,
     default: Option<usize>,
     /// All names go the same way.
     uniform: bool,
@@ -184,25 +185,6 @@ impl Places {
         });
         status["networks"] = networks.collect();
         status
-    }
-
-    /// Looks who asks whom, from this computer to the end, for the upstream that is asked first.
-    ///
-    /// # Errors
-    /// [`Untraceable`].
-    pub async fn trace(&self) -> Result<Trace, Untraceable> {
-        let upstream = {
-            let now = self.now();
-            let default = now.default.and_then(|default| now.stops.get(default));
-            default.map(|(_, upstream)| Arc::clone(upstream))
-        };
-        let upstream = upstream.ok_or_else(|| {
-            Untraceable::Failed("there is no network whose name server is asked".to_owned())
-        })?;
-        tokio::select! {
-            traced = upstream.trace() => traced,
-            () = upstream.retired() => Err(Untraceable::Failed("the network is gone".to_owned())),
-        }
     }
 
     /// Acts on a plan: what goes on goes on, what is no more is ended, what is new begins.
@@ -313,8 +295,8 @@ impl Now {
             true => self.default,
             false => View::parse(query)
                 .ok()
-                .and_then(|view| self.ways.lookup(&view.question()?.name.to_wire()).copied())
-                .unwrap_or(self.default),
+                .and_then(|view| self.ways.lookup(&view.question()?.name.to_wire()))
+                .map_or(self.default, |branch| branch.stop),
         };
         self.stops.get(way?).map(|(_, upstream)| upstream)
     }

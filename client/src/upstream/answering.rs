@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::kept::terms;
-use super::route::Way;
+use super::route::{Begun, Way};
 use super::{Kind, Upstream, now};
-use crate::dot::{Lane, Patron, Pursuit, Recalled, Terms, Unanswered};
+use crate::dot::{Lane, Patron, Recalled, Terms, Unanswered};
 use crate::ladder::Rung;
 use crate::session::Failure;
 use crate::stub::{Answer, Answering};
@@ -21,7 +21,7 @@ impl Upstream {
         self: Arc<Self>,
         query: Vec<u8>,
         asked_at: Instant,
-        begun: Option<Pursuit>,
+        begun: Begun,
     ) -> Vec<u8> {
         let deadline = asked_at + self.query_budget;
         let resolved = tokio::select! {
@@ -47,7 +47,7 @@ impl Upstream {
 
 impl Answer for Upstream {
     fn answer(self: Arc<Self>, query: Vec<u8>) -> Answering {
-        Box::pin(self.answer_in_time(query, now(), None))
+        Box::pin(self.answer_in_time(query, now(), Begun::No))
     }
 
     /// There is one while the session is strict, or the proof configured, and there is a connection.
@@ -102,7 +102,9 @@ impl Patron for Upstream {
                 asker,
                 pursuit,
             } = question;
-            let answer = self.answer_in_time(query, asked_at, Some(pursuit)).await;
+            let answer = self
+                .answer_in_time(query, asked_at, Begun::AtNearest(pursuit))
+                .await;
             asker.reply(&answer).await;
         });
     }

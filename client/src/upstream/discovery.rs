@@ -216,9 +216,11 @@ pub(super) async fn keep(upstream: Weak<Upstream>, mut memory: Changes) {
         // What changed without a walk or a climb: a connection that failed, for example.
         discovery.tell_standing();
         (first, told) = (false, false);
+        let wanted = discovery.chains.wanted();
         drop(upstream);
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
+            () = wanted.notified() => {}
             () = memory.changed() => told = true,
         }
     }

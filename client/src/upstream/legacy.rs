@@ -176,6 +176,9 @@ fn floor(policy: LegacyPolicy) -> Rung {
     }
 }
 
+/// After which it is looked again at what was about to change.
+const MOMENT: Duration = Duration::from_millis(100);
+
 impl Upstream {
     /// On the best rung within reach, as far down as the configuration lets a question go.
     pub(super) async fn pass_on(
@@ -228,6 +231,27 @@ impl Upstream {
                 }
             }
         }
+    }
+
+    /// Waits until it is known on which rung a question would go, as a question does.
+    pub(super) async fn find_rung(self: &Arc<Self>, discovery: &Discovery, deadline: Instant) {
+        let legacy = &discovery.legacy;
+        // Taken before the look at the ladder, so that no climb's end is missed.
+        let mut ended = legacy.climbs.subscribe();
+        let (step, climb) = {
+            let ladder = &legacy.lock().ladder;
+            (ladder.step(), ladder.wants_climb(now()))
+        };
+        if climb {
+            self.begin_climb(discovery);
+        }
+        let until = match step {
+            Step::AfterClimb => deadline,
+            // It changes this very moment.
+            Step::Ask(_) | Step::Fail => deadline.min(now() + MOMENT),
+        };
+        // Who asks looks what came of it.
+        let _ = timeout_at(until.into(), ended.changed()).await;
     }
 
     fn begin_climb(self: &Arc<Self>, discovery: &Discovery) {

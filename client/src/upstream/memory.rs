@@ -269,7 +269,7 @@ impl Discovery {
             self.chains.start_over();
         }
         drop(inner);
-        self.chains.drop_end(|name| self.may_be_asked(name));
+        self.chains.on_decision(|name| self.may_be_asked(name));
     }
 
     /// Writes to the store on a thread that may wait for the disk.

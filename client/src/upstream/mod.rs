@@ -27,7 +27,7 @@ use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::upstream::Proof;
 
 use crate::config::FirstUse;
-use crate::dot::{DotError, DotLimits, DotPool, Endpoint, Pursuit};
+use crate::dot::{DotError, DotLimits, DotPool, Endpoint};
 use crate::ladder::Rung;
 use crate::place::{Place, Surroundings};
 use crate::session::{Advice, Failure, Policy, Route, Session, failure_of};
@@ -38,7 +38,7 @@ use crate::tally::TALLY;
 use discovery::{Allowed, CONNECT_AHEAD, Discovery, Inner, keep};
 use kept::Kept;
 use legacy::Legacy;
-use route::{Chains, Way};
+use route::{Begun, Chains, Doubtful, FromEnd, Way};
 use standing::Cost;
 use walk::wait_for_walk;
 
@@ -190,7 +190,7 @@ impl Upstream {
 
     /// Answers a question that was asked at `asked_at`: its budget runs since then.
     pub fn answer_since(self: Arc<Self>, query: Vec<u8>, asked_at: Instant) -> Answering {
-        Box::pin(self.answer_in_time(query, asked_at, None))
+        Box::pin(self.answer_in_time(query, asked_at, Begun::No))
     }
 
     /// The computer slept, or the link was gone: whatever was connected is replaced at once, and no failure of before
@@ -240,9 +240,10 @@ impl Upstream {
         if at != (surroundings.place, server) {
             return false;
         }
+        let before = inner.session.policy();
         inner.session.set_policy(policy_in(surroundings, policy));
         discovery.legacy.set_policy(policy.legacy);
-        discovery.chains.set_policy(policy.route);
+        discovery.chains.set_policy(inner.session.policy(), before);
         if inner.surroundings != *surroundings {
             inner.surroundings = surroundings.clone();
             discovery.unconfirmed.store(true, Ordering::Relaxed);
@@ -293,7 +294,7 @@ impl Upstream {
         self: &Arc<Self>,
         query: &[u8],
         deadline: Instant,
-        begun: Option<Pursuit>,
+        begun: Begun,
     ) -> Result<Vec<u8>, Failure> {
         match self.resolve(query, deadline, begun, &Cost::default()).await {
             Err(failure) => self.past_failure(query, deadline, failure).await,
@@ -301,14 +302,40 @@ impl Upstream {
         }
     }
 
-    /// `begun` is the question itself, where it was sent over TLS already.
+    /// The answer, of the one that is asked first; or, where that is the end of a chain and has none, of the nearest.
     async fn resolve(
         self: &Arc<Self>,
         query: &[u8],
         deadline: Instant,
-        mut begun: Option<Pursuit>,
+        begun: Begun,
         cost: &Cost,
     ) -> Result<Vec<u8>, Failure> {
+        let mut doubtful = None;
+        let asked = self.ask_along(query, deadline, begun, cost, &mut doubtful);
+        match (asked.await, doubtful) {
+            (answered, None) => answered,
+            (answered, Some(doubtful)) => Ok(self.better_of(doubtful, answered.ok())),
+        }
+    }
+
+    /// The same, without a comparison: where the end gave an answer that is to be compared, that is `doubtful`, and
+    /// what comes back is the nearest's.
+    async fn ask_along(
+        self: &Arc<Self>,
+        query: &[u8],
+        deadline: Instant,
+        begun: Begun,
+        cost: &Cost,
+        doubtful: &mut Option<Doubtful>,
+    ) -> Result<Vec<u8>, Failure> {
+        let (mut begun, mut asks_end) = match begun {
+            Begun::No => (None, true),
+            Begun::AtNearest(pursuit) => (Some(pursuit), true),
+            Begun::AtEnd(compare) => {
+                *doubtful = compare;
+                (None, false)
+            }
+        };
         let discovery = match &self.kind {
             Kind::Discovered(discovery) => discovery,
             Kind::Fixed { pool, .. } => {
@@ -351,13 +378,17 @@ impl Upstream {
                         (Some(pursuit), _) => pursuit.answer(query, deadline).await,
                         (None, Some(pool)) => {
                             match self.way(discovery, &pool) {
-                                Way::Nearest => {}
-                                Way::End(end) => {
-                                    if let Some(answer) = self.ask_end(&end, query, deadline).await
-                                    {
-                                        return Ok(answer);
+                                Way::End(end) if asks_end => {
+                                    asks_end = false;
+                                    match self.ask_end(&end, query, deadline).await {
+                                        FromEnd::Answer(answer) => return Ok(answer),
+                                        FromEnd::Doubtful(compare) => *doubtful = Some(compare),
+                                        FromEnd::Nothing => {}
                                     }
+                                    // Whether the nearest may be asked is as it is now.
+                                    continue;
                                 }
+                                Way::Nearest | Way::End(_) => {}
                                 Way::AfterSurvey(ended, why) => {
                                     if !wait_for_walk(ended, deadline).await {
                                         return Err(why);

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use zzdot_zonegen::clock::UnixTime;
 
 use super::discovery::{Allowed, Discovery, Inner};
+use super::route::Begun;
 use super::{Kind, Upstream, now};
 use crate::discover::{Discovered, Refusal};
 use crate::exchange::{ExchangeLimits, Tally};
@@ -112,7 +113,7 @@ impl Upstream {
         let answer = tokio::select! {
             biased;
             () = self.retired() => Err(Failure::NoAnswer("the server is asked no longer".to_owned())),
-            answer = self.resolve(query, deadline, None, &cost) => answer,
+            answer = self.resolve(query, deadline, Begun::No, &cost) => answer,
         };
         Asked {
             answer,

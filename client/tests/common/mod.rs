@@ -53,6 +53,8 @@ struct Shared {
     zones: RwLock<(Stamp, Published)>,
     manner: AtomicU8,
     tls_works: AtomicBool,
+    /// What everything but questions about resolvers is answered with, where that is no answer.
+    code: AtomicU8,
     in_clear: Mutex<Vec<String>>,
     /// The names that were asked over TLS, without those that are about resolvers.
     over_tls: Mutex<Vec<String>>,
@@ -112,6 +114,7 @@ impl Resolver {
             )),
             manner: AtomicU8::new(manner as u8),
             tls_works: AtomicBool::new(true),
+            code: AtomicU8::new(ResponseCode::NoError.low()),
             in_clear: Mutex::default(),
             over_tls: Mutex::default(),
             handshakes: AtomicUsize::new(0),
@@ -139,6 +142,11 @@ impl Resolver {
     /// TLS works again.
     pub fn mend_tls(&self) {
         self.shared.tls_works.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it answers what is not about resolvers with this code alone, or, with NOERROR, as before.
+    pub fn answer_with(&self, code: ResponseCode) {
+        self.shared.code.store(code.low(), Ordering::SeqCst);
     }
 
     /// From now on it says that it is of this type, and asks these.
@@ -227,6 +235,8 @@ impl Shared {
             response.metadata.response_code = found.rcode;
             response.answers = found.answers;
             response.authorities = found.authorities;
+        } else if let code @ 1.. = self.code.load(Ordering::SeqCst) {
+            response.metadata.response_code = ResponseCode::from(0, code);
         } else if *asked.name() == Name::from_str("www.example.").unwrap()
             && asked.query_type() == RecordType::A
         {
@@ -405,6 +415,17 @@ impl Daemon {
         let output = self.tool(&["status", "--json"]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Reads another configuration, and goes on.
+    pub fn reload(&self, settings: &str) {
+        write_config(self.config.parent().unwrap(), settings);
+        let times = self.log().matches("reloaded").count();
+        self.signal(nix::sys::signal::Signal::SIGHUP);
+        wait_until(
+            || self.log().matches("reloaded").count() > times,
+            || self.log(),
+        );
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {

@@ -56,8 +56,12 @@ impl Household for InDoubt<'_> {
         vec![self.suspect.clone()]
     }
 
-    async fn trace(&self) -> Result<Trace, Untraceable> {
+    async fn trace(&self, _name: Option<Wanted>) -> Result<Trace, Untraceable> {
         Err(Untraceable::Unknown)
+    }
+
+    async fn trace_all(&self) -> Vec<TracedServer> {
+        Vec::new()
     }
 
     async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {

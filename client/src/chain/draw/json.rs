@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::upstream::{ServerKind, Transport};
 
+use super::servers::Chosen;
 use crate::chain::{Behind, Chain, Label, Node, Reached, Weakness, Who};
 
 /// The most nodes and hops that are read: more than any survey looks at.
@@ -22,6 +23,13 @@ pub struct Trace {
     pub route: Option<String>,
     /// The node that questions go to now; none where they go nowhere, and where no daemon was asked.
     pub asks: Option<usize>,
+    /// Why there and not where the configuration says, in a sentence without a full stop; none where there is nothing
+    /// to explain.
+    #[serde(default)]
+    pub asks_why: Option<String>,
+    /// What is asked of the server, and why of this one; none where no daemon was asked.
+    #[serde(default)]
+    pub chosen: Option<Chosen>,
     /// When it was looked at.
     pub looked_at: String,
     /// For how many seconds it may be relied on.
@@ -72,6 +80,9 @@ pub struct TracedNode {
     pub reason: Option<String>,
     /// The same in a sentence without a full stop.
     pub cause: Option<String>,
+    /// What helps, in one; none where nothing does.
+    #[serde(default)]
+    pub cure: Option<String>,
 }
 
 /// One asks the other.
@@ -92,6 +103,9 @@ pub struct TracedHop {
     pub reason: String,
     /// The same in a sentence without a full stop.
     pub cause: String,
+    /// What helps, in one; none where nothing has to, or nothing does.
+    #[serde(default)]
+    pub cure: Option<String>,
 }
 
 /// The first place where a chain is not known to be encrypted.
@@ -108,6 +122,9 @@ pub struct TracedWeakness {
     pub reason: String,
     /// The same in a sentence without a full stop.
     pub cause: String,
+    /// What helps, in one; none where nothing has to, or nothing does.
+    #[serde(default)]
+    pub cure: Option<String>,
 }
 
 /// What goes with a chain that was looked at.
@@ -121,12 +138,20 @@ pub struct Circumstances {
     pub route: Option<&'static str>,
     /// The node that questions go to now.
     pub asks: Option<usize>,
+    /// Why there, where that is to be explained.
+    pub asks_why: Option<String>,
 }
 
 /// Something that is no trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a trace: {0}")]
 pub struct TraceError(String);
+
+impl TraceError {
+    pub(super) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
 
 impl Trace {
     /// Tells `chain`.
@@ -137,6 +162,8 @@ impl Trace {
             server: circumstances.server,
             route: circumstances.route.map(str::to_owned),
             asks: circumstances.asks,
+            asks_why: circumstances.asks_why.clone(),
+            chosen: None,
             looked_at: circumstances.looked_at.to_string(),
             ttl: chain.ttl,
             encrypted_to_end: fault.is_none(),
@@ -157,6 +184,10 @@ impl Trace {
                     proof: hop.proof.as_ref().map(ToString::to_string),
                     reason: hop.why.name().to_owned(),
                     cause: hop.why.to_string(),
+                    cure: chain
+                        .node(hop.from)
+                        .zip(chain.node(hop.to))
+                        .and_then(|(from, to)| hop.why.cure_of_hop(&from.who, &to.who)),
                 })
                 .collect(),
         }
@@ -167,8 +198,13 @@ impl Trace {
     /// # Errors
     /// [`TraceError`], also where a hop leads to a node that is not there.
     pub fn read(told: serde_json::Value) -> Result<Self, TraceError> {
-        let trace: Self =
-            serde_json::from_value(told).map_err(|error| TraceError(error.to_string()))?;
+        let trace = serde_json::from_value(told).map_err(|error| TraceError(error.to_string()));
+        trace.and_then(Self::checked)
+    }
+
+    /// The same, if it speaks of no node that is not there.
+    pub(super) fn checked(self) -> Result<Self, TraceError> {
+        let trace = self;
         let ends = trace.hops.iter().flat_map(|hop| [hop.from, hop.to]);
         let mentioned = ends
             .chain(trace.ends.iter().copied())
@@ -181,6 +217,39 @@ impl Trace {
             Some(last) => Err(TraceError(format!("there is no node {last}"))),
             None => Ok(trace),
         }
+    }
+
+    /// What helps, each once: what is wrong nearest to this computer comes first.
+    pub(super) fn cures(&self) -> Vec<&str> {
+        let weakness = self.weakness.iter().map(|weakness| &weakness.cure);
+        let hops = self.hops.iter().map(|hop| &hop.cure);
+        let nodes = self.nodes.iter().map(|node| &node.cure);
+        let mut cures = Vec::new();
+        for cure in weakness.chain(hops).chain(nodes).flatten() {
+            if !cures.contains(&cure.as_str()) {
+                cures.push(cure);
+            }
+        }
+        cures
+    }
+
+    /// Where questions go now; none where no daemon was asked.
+    pub(super) fn destination(&self) -> Option<String> {
+        let route = self.route.as_ref()?;
+        let whom = match self.asks.and_then(|node| self.nodes.get(node)) {
+            Some(node) => format!("questions go to {}", node.title()),
+            None => "questions go nowhere".to_owned(),
+        };
+        Some(match &self.asks_why {
+            Some(why) => format!("{whom} (route = \"{route}\"): {why}"),
+            None => format!("{whom} (route = \"{route}\")"),
+        })
+    }
+
+    /// When it was looked at.
+    pub(super) fn freshness(&self) -> String {
+        let Self { looked_at, ttl, .. } = self;
+        format!("looked at {looked_at}, to be relied on for {ttl} seconds")
     }
 
     /// The hops that start at `node`, in their order.
@@ -206,7 +275,7 @@ impl TracedNode {
             ("client", _) => "",
             (_, Some(ServerKind::Resolver)) => "resolver",
             (_, Some(ServerKind::Forwarder)) => "forwarder",
-            _ => "nobody knows what",
+            _ => "of unknown kind",
         }
     }
 }
@@ -215,9 +284,9 @@ impl TracedHop {
     /// How it is asked, and how it is known who that is.
     pub(super) fn manner(&self) -> String {
         let transport = match self.transport {
-            None => "?",
+            None => "nobody knows how",
             Some(Transport::Plain) => "plain DNS",
-            Some(Transport::Opportunistic) => "TLS with anybody",
+            Some(Transport::Opportunistic) => "TLS, unchecked",
             Some(Transport::Dot) => "DoT",
             Some(Transport::Doh) => "DoH",
             Some(Transport::Doq) => "DoQ",
@@ -242,6 +311,10 @@ fn traced_weakness(weakness: &Weakness) -> TracedWeakness {
         label: weakness.label,
         reason: weakness.why.name().to_owned(),
         cause: weakness.why.to_string(),
+        cure: match &weakness.to {
+            Some(to) => weakness.why.cure_of_hop(&weakness.from, to),
+            None => weakness.why.cure_of_node(&weakness.from),
+        },
     }
 }
 
@@ -274,5 +347,6 @@ fn traced_node((id, node): (usize, &Node)) -> TracedNode {
         behind: behind.to_owned(),
         reason: why.map(|why| why.name().to_owned()),
         cause: why.map(ToString::to_string),
+        cure: why.and_then(|why| why.cure_of_node(&node.who)),
     }
 }

@@ -6,12 +6,14 @@
 mod json;
 #[cfg(test)]
 pub(crate) mod samples;
+mod servers;
 mod svg;
 mod text;
 
 pub use json::{Circumstances, Trace, TraceError, TracedHop, TracedNode, TracedWeakness};
+pub use servers::{Chosen, TracedDomain, TracedServer};
 pub use svg::svg;
-pub use text::{Paint, text};
+pub use text::{Paint, text, text_of_all};
 
 /// The most of a text of others that is shown.
 const LETTERS: usize = 300;

@@ -71,6 +71,7 @@ fn trace(chain: &Chain) -> Trace {
         looked_at: UnixTime(1_800_000_000),
         route: Some("nearest"),
         asks: Some(1),
+        asks_why: None,
     };
     Trace::of(chain, &circumstances)
 }

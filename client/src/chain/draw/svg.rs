@@ -17,13 +17,18 @@ const GAP: i32 = 44;
 const MARGIN: i32 = 28;
 /// Below the boxes: arrows that lead back.
 const BASEMENT: i32 = 56;
-/// At the bottom: what it all means.
-const FOOT: i32 = 104;
+/// At the bottom: what it all means, above what the lines are. A line of text, and all but those.
+const LINE: i32 = 20;
+const FOOT: i32 = 66;
+/// The most lines of text.
+const LINES_MAX: usize = 14;
 /// Letters that fit in a box, and in an aisle.
 const BOX_LETTERS: usize = 31;
 const AISLE_LETTERS: usize = 24;
 /// Letters in a line of the foot, per pixel of width.
 const PIXELS_A_LETTER: i32 = 8;
+
+const ENCRYPTED: &str = "encrypted to the end, by the word of those on the way about whom they ask";
 
 const LABELS: [Label; 4] = [
     Label::Proven,
@@ -36,13 +41,14 @@ const LABELS: [Label; 4] = [
 #[must_use]
 pub fn svg(trace: &Trace) -> String {
     let plan = Plan::new(trace);
-    let (width, height) = plan.size;
+    let lines = lines(trace, plan.size.0);
+    let (width, height) = (plan.size.0, plan.size.1 + foot(&lines));
     let mut picture = Picture(String::new());
     picture.add(format_args!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n"
     ));
-    let verdict = trace.fault.as_deref().unwrap_or("encrypted to the end");
+    let verdict = trace.fault.as_deref().unwrap_or(ENCRYPTED);
     picture.add(format_args!(
         "<title>Whom this computer asks, and whom they ask: {}</title>\n",
         Escaped(verdict)
@@ -64,7 +70,7 @@ pub fn svg(trace: &Trace) -> String {
     for (node, at) in trace.nodes.iter().zip(&plan.places) {
         picture.node(node, *at, trace.asks == Some(node.id));
     }
-    picture.foot(trace, verdict, plan.size);
+    picture.foot(trace, &lines, (width, height));
     picture.0.push_str("</svg>\n");
     picture.0
 }
@@ -75,7 +81,67 @@ struct Plan {
     places: Vec<(i32, i32)>,
     /// How many hops this computer is away.
     columns: Vec<usize>,
+    /// Of the graph, above the foot.
     size: (i32, i32),
+}
+
+/// A line of the foot.
+struct Line {
+    text: String,
+    weight: Weight,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Verdict,
+    Plain,
+}
+
+const VERDICT: &str = "font-weight=\"bold\" font-size=\"14\"";
+
+/// What is told below the graph, as wide as the picture.
+fn lines(trace: &Trace, width: i32) -> Vec<Line> {
+    let letters = usize::try_from((width - 2 * MARGIN) / PIXELS_A_LETTER).unwrap_or(0);
+    let verdict = trace.fault.as_deref().unwrap_or(ENCRYPTED).to_owned();
+    let chosen = trace.chosen.as_ref();
+    let cures = trace.cures().into_iter();
+    let plain = chosen
+        .and_then(|chosen| chosen.sentence(trace.server))
+        .into_iter()
+        .chain(cures.map(|cure| format!("what helps: {cure}")))
+        .chain(trace.destination())
+        .chain([trace.freshness()]);
+    let texts = plain.map(|text| (text, Weight::Plain));
+    let mut lines = Vec::new();
+    for (text, weight) in [(verdict, Weight::Verdict)].into_iter().chain(texts) {
+        lines.extend(
+            wrapped(&text, letters)
+                .into_iter()
+                .map(|text| Line { text, weight }),
+        );
+    }
+    lines.truncate(LINES_MAX);
+    lines
+}
+
+/// The text in lines of so many letters at the most; a word that is longer is cut.
+fn wrapped(text: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in tame(text).split(' ') {
+        let word = cut(word, letters);
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= letters => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
+fn foot(lines: &[Line]) -> i32 {
+    FOOT + number(lines.len()) * LINE
 }
 
 /// The way of an arrow, and where its words go.
@@ -108,7 +174,7 @@ impl Plan {
         Self {
             places: places.collect(),
             columns,
-            size: (width.max(760), MARGIN + tallest + BASEMENT + FOOT),
+            size: (width.max(760), MARGIN + tallest + BASEMENT),
         }
     }
 
@@ -215,10 +281,11 @@ impl Picture {
         let Arrow { path, words } = arrow;
         let manner = hop.manner();
         self.add(format_args!(
-            "<g><title>{}: {}</title>\n\
+            "<g><title>{}: {}{}</title>\n\
              <path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" {stroke} marker-end=\"url(#{})\"/>\n",
             Escaped(&manner),
             Escaped(&hop.cause),
+            Escaped(&cure_in_tooltip(hop.cure.as_ref())),
             hop.label
         ));
         // White behind the letters, so that lines do not go through them.
@@ -295,37 +362,37 @@ impl Picture {
         self.0.push_str("</g>\n");
     }
 
-    fn foot(&mut self, trace: &Trace, verdict: &str, (width, height): (i32, i32)) {
-        let top = height - FOOT + 22;
-        let colour = colour(if trace.encrypted_to_end {
-            Label::Proven
-        } else {
-            Label::Cleartext
-        });
-        let letters = usize::try_from((width - 2 * MARGIN) / PIXELS_A_LETTER).unwrap_or(0);
-        self.add(format_args!(
-            "<text x=\"{MARGIN}\" y=\"{top}\" fill=\"{colour}\" font-weight=\"bold\" font-size=\"14\">{}</text>\n",
-            Escaped(&cut(verdict, letters))
-        ));
-        self.add(format_args!(
-            "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#57606a\" font-size=\"12\">looked at {}, to be relied on for {} seconds</text>\n",
-            top + 24,
-            Escaped(&cut(&trace.looked_at, AISLE_LETTERS)),
-            trace.ttl
-        ));
+    fn foot(&mut self, trace: &Trace, lines: &[Line], (_, height): (i32, i32)) {
+        let first = height - foot(lines) + 22;
+        for (place, Line { text, weight }) in lines.iter().enumerate() {
+            let y = first + number(place) * LINE;
+            let (colour, style) = match (weight, trace.encrypted_to_end) {
+                (Weight::Verdict, true) => (colour(Label::Proven), VERDICT),
+                (Weight::Verdict, false) => (colour(Label::Cleartext), VERDICT),
+                (Weight::Plain, _) => ("#57606a", "font-size=\"12\""),
+            };
+            self.add(format_args!(
+                "<text x=\"{MARGIN}\" y=\"{y}\" fill=\"{colour}\" {style}>{}</text>\n",
+                Escaped(text)
+            ));
+        }
         for (place, label) in LABELS.into_iter().enumerate() {
             let x = MARGIN + number(place) * 160;
-            let y = top + 54;
+            let y = height - 24;
             self.add(format_args!(
                 "<path d=\"M{x} {y} h44\" fill=\"none\" stroke=\"{}\" {} marker-end=\"url(#{label})\"/>\
                  <text x=\"{}\" y=\"{}\" fill=\"#1f2328\">{label}</text>\n",
-                self::colour(label),
+                colour(label),
                 stroke(label),
                 x + 52,
                 y + 4
             ));
         }
     }
+}
+
+fn cure_in_tooltip(cure: Option<&String>) -> String {
+    cure.map_or_else(String::new, |cure| format!(". What helps: {cure}"))
 }
 
 fn tooltip(node: &TracedNode) -> String {
@@ -338,7 +405,7 @@ fn tooltip(node: &TracedNode) -> String {
             .map(|cause| format!("whom it asks is not known: {cause}")),
     );
     told.retain(|text| !text.is_empty());
-    told.join(", ")
+    told.join(", ") + &cure_in_tooltip(node.cure.as_ref())
 }
 
 fn colour(label: Label) -> &'static str {
@@ -405,7 +472,7 @@ mod tests {
             let plan = Plan::new(&trace);
             for (one, (left, top)) in plan.places.iter().enumerate() {
                 assert!(*left >= 0 && left + BOX.0 <= plan.size.0, "{one}");
-                assert!(*top >= 0 && top + BOX.1 + FOOT <= plan.size.1, "{one}");
+                assert!(*top >= 0 && top + BOX.1 + BASEMENT <= plan.size.1, "{one}");
                 for (x, y) in &plan.places[..one] {
                     let apart = (left - x).abs() >= BOX.0 || (top - y).abs() >= BOX.1;
                     assert!(apart, "{one} overlaps another box");
@@ -425,6 +492,31 @@ mod tests {
             drawn.matches(">?</text>").count(),
             1,
             "one of whom nobody knows"
+        );
+    }
+
+    #[test]
+    fn what_it_means_is_told_in_full_below_the_graph() {
+        let mut trace = samples::diamond();
+        trace.asks_why = Some("somebody said so ".repeat(30));
+        let drawn = svg(&trace);
+        for word in [
+            "not encrypted to the end",
+            "what helps: on 8g2l0qv7c4m1t5b9r3se.zz",
+            "questions go to",
+        ] {
+            assert!(drawn.contains(word), "{word}: {drawn}");
+        }
+        let lines = lines(&trace, 760);
+        assert!(lines.len() <= LINES_MAX);
+        assert!(
+            lines.iter().all(|line| line.text.len() <= 704 / 8),
+            "{drawn}"
+        );
+        assert!(
+            wrapped(&"x".repeat(500), 20)
+                .iter()
+                .all(|line| line.chars().count() <= 20)
         );
     }
 

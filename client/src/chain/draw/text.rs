@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::json::{Trace, TracedHop, TracedNode};
+use super::servers::TracedServer;
 use super::tame;
 use crate::chain::Label;
 
@@ -26,6 +27,29 @@ impl Paint {
 /// The columns of labels and of manners.
 const LABEL: usize = 9;
 const MANNER: usize = 16;
+/// The most cures that are told.
+const CURES: usize = 5;
+
+/// Draws the chains behind several servers, one below the other.
+#[must_use]
+pub fn text_of_all(servers: &[TracedServer], paint: Paint) -> String {
+    let mut all = String::new();
+    for server in servers {
+        if !all.is_empty() {
+            all.push('\n');
+        }
+        all.push_str(&tame(&server.heading()));
+        all.push('\n');
+        if let Some(trace) = &server.trace {
+            all.push_str(&text(trace, paint));
+        } else {
+            let fault = server.fault.as_deref().unwrap_or("nobody could look");
+            all.push_str(&(paint.bad)(&tame(fault)));
+            all.push('\n');
+        }
+    }
+    all
+}
 
 /// Draws `trace`.
 #[must_use]
@@ -36,6 +60,10 @@ pub fn text(trace: &Trace, paint: Paint) -> String {
         drawn: vec![false; trace.nodes.len()],
         text: String::new(),
     };
+    let chosen = trace.chosen.as_ref();
+    if let Some(why) = chosen.and_then(|chosen| chosen.sentence(trace.server)) {
+        drawing.line("", &format!("{}\n", tame(&why)));
+    }
     if let Some(root) = trace.nodes.first() {
         drawing.drawn[0] = true;
         drawing.line("", &root.title());
@@ -123,19 +151,28 @@ impl Drawing<'_> {
             Some(fault) => (self.paint.bad)(&tame(fault)),
         };
         self.line("", &verdict);
-        if let Some(route) = &trace.route {
-            let whom = match trace.asks {
-                Some(node) => format!("questions go to {}", trace.nodes[node].title()),
-                None => "questions go nowhere".to_owned(),
-            };
-            self.line("", &format!("{whom} (route = \"{}\")", tame(route)));
+        let cures = trace.cures();
+        for (place, cure) in cures.iter().take(CURES).enumerate() {
+            let what = if place == 0 { "what helps:" } else { "" };
+            self.line("", &format!("{what:<11} {}", tame(cure)));
         }
-        let when = format!(
-            "looked at {}, to be relied on for {} seconds",
-            tame(&trace.looked_at),
-            trace.ttl
-        );
-        self.line("", &when);
+        if let Some(destination) = trace.destination() {
+            self.line("", &tame(&destination));
+        }
+        let others = trace.chosen.as_ref().map_or(0, |chosen| chosen.others);
+        if others > 0 {
+            let servers = if others == 1 {
+                "server is"
+            } else {
+                "servers are"
+            };
+            let told = "`zzdot-client trace --all` shows all";
+            self.line(
+                "",
+                &format!("{others} other {servers} asked about other names: {told}"),
+            );
+        }
+        self.line("", &tame(&trace.freshness()));
     }
 }
 
@@ -162,14 +199,14 @@ this computer
 └─ proven    DoT, DANE        8g2l0qv7c4m1t5b9r3se.zz (forwarder, 192.168.1.1)
    ├─ proven    DoT, DANE        aaaaaaaaaaaaaaaaaaaa.zz (forwarder, 192.0.2.1)
    │  └─ claimed   DoT, DANE        cccccccccccccccccccc.zz (resolver, 192.0.2.3)
-   │               cannot be met from here (timed out)
-   ├─ claimed   DoT, PKIX dns.example 192.0.2.9:853 (nobody knows what)
-   │            it has no name, and says nothing about itself
-   │  └─ unknown   whom it asks: it is not upgraded, and says nothing
+   │               it was asked through those before it: this computer cannot reach it itself (timed out)
+   ├─ claimed   DoT, PKIX dns.example 192.0.2.9:853 (of unknown kind)
+   │            it does not say who it is: only who asks it says that this is encrypted
+   │  └─ unknown   whom it asks: it is not upgraded, and does not say whom it asks
    └─ CLEARTEXT plain DNS        bbbbbbbbbbbbbbbbbbbb.zz (forwarder, 192.0.2.2)
-                it is asked in cleartext
+                everybody on the way can read it, and change it
       └─ claimed   DoT, DANE        cccccccccccccccccccc.zz (as above)
-                   cannot be met from here (timed out)
+                   it was asked through those before it: this computer cannot reach it itself (timed out)
 ";
         let (tree, summary) = drawn.split_once("\n\n").unwrap();
         assert_eq!(format!("{tree}\n"), expected);
@@ -178,6 +215,21 @@ this computer
             "{summary}"
         );
         assert!(summary.contains("questions go to 8g2l0qv7c4m1t5b9r3se.zz (route = \"nearest\")"));
+        let helps = "\nwhat helps: on 8g2l0qv7c4m1t5b9r3se.zz: an upstream that is asked over TLS";
+        assert!(summary.contains(helps), "{summary}");
+    }
+
+    #[test]
+    fn where_all_is_well_nothing_helps_and_where_questions_go_elsewhere_it_is_told_why() {
+        let mut trace = samples::line();
+        trace.route = Some("end".to_owned());
+        trace.asks_why = Some("the end does not answer".to_owned());
+        let drawn = text(&trace, Paint::NONE);
+        assert!(!drawn.contains("what helps"), "{drawn}");
+        assert!(
+            drawn.contains("(route = \"end\"): the end does not answer\n"),
+            "{drawn}"
+        );
     }
 
     #[test]
@@ -189,6 +241,7 @@ this computer
             "{drawn}"
         );
         assert!(drawn.lines().count() < 10, "{drawn}");
+        assert!(drawn.contains("ask each other in a circle"), "{drawn}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn a_question_goes_out_as_a_task_would_send_it_and_its_answer_comes_back_as_to_a
         let mut answer = answered(&sent);
         answer[12..25].make_ascii_lowercase();
         let restored = outbound.restore(answer.clone()).unwrap();
-        match mux.receive(now, &mut answer) {
+        match mux.receive(now, &mut answer, |_, _| true) {
             Received::Express(1, length) => {
                 let mut expected = restored.message;
                 let view = View::parse(&asked).unwrap();
@@ -100,7 +100,10 @@ fn questions_and_answers_cost_no_allocation_once_there_were_as_many() {
         while let Some((length, after)) = std::mem::take(&mut rest).split_first_chunk_mut() {
             let (message, after) = after.split_at_mut(usize::from(u16::from_be_bytes(*length)));
             message[2] |= 0x80;
-            assert!(matches!(mux.receive(now, message), Received::Express(..)));
+            assert!(matches!(
+                mux.receive(now, message, |_, _| true),
+                Received::Express(..)
+            ));
             (rest, answers) = (after, answers + 1);
         }
         assert_eq!(answers, BATCH);
@@ -130,7 +133,10 @@ fn a_question_that_waits_for_too_long_becomes_that_of_a_task_and_can_still_be_an
     assert_eq!(mux.next_timeout(), later + limits.hedge_after);
     let sent = frames(&mut mux);
     let mut answer = answered(&sent[0]);
-    assert!(matches!(mux.receive(later, &mut answer), Received::Task));
+    assert!(matches!(
+        mux.receive(later, &mut answer, |_, _| true),
+        Received::Task
+    ));
     assert_eq!(slow.answer.try_recv().unwrap(), answer);
     // Who has his answer has given up nothing.
     mux.give_up(slow.id.unwrap());
@@ -164,13 +170,38 @@ fn an_answer_that_cannot_be_passed_on_is_left_to_a_task() {
     let mut answer = answered(&frames(&mut mux)[0]);
     // One more record than there is.
     answer[7] = 1;
-    match mux.receive(now, &mut answer) {
+    match mux.receive(now, &mut answer, |_, _| true) {
         Received::Stranded(mut stranded) => {
             assert_eq!(stranded.express, 1);
             assert_eq!(stranded.answer.try_recv().unwrap()[2..], answer[2..]);
         }
         other => panic!("{other:?}"),
     }
+    assert!(!mux.take_answered());
+}
+
+#[test]
+fn an_answer_that_the_caller_is_not_content_with_is_left_to_a_task() {
+    let now = Instant::now();
+    let mut mux = mux(now);
+    mux.ask_express(now, &query("www.example.", None), 1)
+        .unwrap();
+    let mut answer = answered(&frames(&mut mux)[0]);
+    answer[3] = 0x85;
+    let mut shown = None;
+    let content = |asker: &u32, code| {
+        shown = Some((*asker, code));
+        false
+    };
+    match mux.receive(now, &mut answer.clone(), content) {
+        Received::Stranded(mut stranded) => {
+            assert_eq!((stranded.express, stranded.id), (1, None));
+            assert_eq!(stranded.answer.try_recv().unwrap(), answer);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(shown, Some((1, 5)));
+    assert_eq!(mux.in_flight(), 0);
     assert!(!mux.take_answered());
 }
 
@@ -215,7 +246,7 @@ fn the_server_says_how_long_it_keeps_an_idle_connection() {
     let answer = answered(&frames(&mut mux)[0]);
     let mut answer = wire::with_edns(&answer, Some(&edns)).unwrap();
     assert!(matches!(
-        mux.receive(start, &mut answer),
+        mux.receive(start, &mut answer, |_, _| true),
         Received::Express(1, _)
     ));
     let idle = Duration::from_secs(90);
@@ -264,7 +295,7 @@ proptest! {
                 Step::Answer(which) if !on_their_way.is_empty() => {
                     last = answered(&on_their_way.remove(which.index(on_their_way.len())));
                     let mut answer = last.clone();
-                    match mux.receive(now, &mut answer) {
+                    match mux.receive(now, &mut answer, |_, _| true) {
                         Received::Express(number, length) => {
                             let query = asked.remove(&number).expect("asked, and not answered yet");
                             prop_assert_eq!(&answer[..length], &answered(&query)[..]);
@@ -274,10 +305,10 @@ proptest! {
                     }
                 }
                 Step::Again if !last.is_empty() => {
-                    prop_assert!(matches!(mux.receive(now, &mut last.clone()), Received::Late));
+                    prop_assert!(matches!(mux.receive(now, &mut last.clone(), |_, _| true), Received::Late));
                 }
                 Step::Stray(mut bytes) => {
-                    let stray = mux.receive(now, &mut bytes);
+                    let stray = mux.receive(now, &mut bytes, |_, _| true);
                     prop_assert!(matches!(stray, Received::Late | Received::Mismatched));
                 }
                 Step::Wait(millis) => {

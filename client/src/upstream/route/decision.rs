@@ -4,11 +4,19 @@
 //! | `route` | before a survey | while what it found holds | when that is over |
 //! |---|---|---|---|
 //! | `nearest` | the nearest | the nearest | the nearest |
-//! | `end` | the nearest | the end that it met, if it met one | the nearest |
+//! | `end` | the nearest | the end that it met, if it met one, as far as that serves us (`ends.rs`) | the nearest |
 //! | `encrypted-to-end` | waits | the nearest, or refused | waits, or refused |
 //!
 //! What a survey found holds for the time-to-live of what it read, since the survey began, by two clocks: the one stands
 //! still while the computer sleeps, the other can be set.
+//!
+//! | what happens | `nearest` | `end` | `encrypted-to-end` |
+//! |---|---|---|---|
+//! | the configuration turns to this | - | a survey at once; the nearest until it ended | a survey at once; what was found goes on to hold where nothing speaks against it, else questions wait |
+//! | half of its time is over | - | a survey | a survey |
+//! | a survey found nothing good, or could not begin | - | the nearest; the next one after 5, 10, 20… 60 seconds | refused, and the same |
+//! | a person revoked somebody on the way | - | he is nobody's end | refused, and a survey at once |
+//! | another nearest; the computer slept | - | the nearest until a survey ended | waits for one |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,10 +100,9 @@ pub(in crate::upstream) struct Routing {
     found: Option<Found>,
     /// Why the last survey brought no chain at all.
     failed: Option<String>,
-    /// The one under way.
+    /// The one under way. Another that ends does not count: it began before everything was started over, or was given
+    /// up for lost.
     under_way: Option<Ticket>,
-    /// Surveys with a smaller number do not count: they began before everything was started over.
-    counts_from: u64,
     surveys: u64,
     last_begun: Option<Instant>,
     /// Behind which connection it looked.
@@ -114,7 +121,6 @@ impl Routing {
             found: None,
             failed: None,
             under_way: None,
-            counts_from: 0,
             surveys: 0,
             last_begun: None,
             looked_behind: None,
@@ -128,8 +134,22 @@ impl Routing {
         self.policy
     }
 
+    /// Takes over a policy. What was seen under another one was not seen for this one, and so a survey is due; what
+    /// speaks against asking anybody is seen once more before anybody is told so.
     pub(in crate::upstream) fn set_policy(&mut self, policy: RoutePolicy) {
+        if self.policy == policy {
+            return;
+        }
         self.policy = policy;
+        self.look_soon();
+        if policy == RoutePolicy::EncryptedToEnd && self.fault().is_some() {
+            self.found = None;
+        }
+    }
+
+    /// A survey is due, whatever the last one brought and however short ago that was: a person wants something else.
+    pub(in crate::upstream) fn look_soon(&mut self) {
+        (self.due, self.last_begun, self.in_vain) = (None, None, 0);
     }
 
     /// The computer slept, somebody was forgotten, or a person decided: what was found counts no more, nor what a
@@ -143,7 +163,6 @@ impl Routing {
         self.looked_behind = None;
         // Nobody waits for one that will not count.
         self.under_way = None;
-        self.counts_from = self.surveys;
     }
 
     /// What the last survey found behind `link`, if that still holds.
@@ -177,15 +196,21 @@ impl Routing {
         self.under_way.is_some()
     }
 
-    /// What was found names an end that may not be asked any more.
-    pub(in crate::upstream) fn drop_end(&mut self, may_be_asked: impl Fn(&ResolverName) -> bool) {
-        if let Some(found) = &mut self.found
-            && found
-                .end
-                .as_ref()
-                .is_some_and(|end| !may_be_asked(&end.name))
-        {
-            found.end = None;
+    /// A person decided about somebody, who may be on the way.
+    pub(in crate::upstream) fn on_decision(
+        &mut self,
+        may_be_asked: impl Fn(&ResolverName) -> bool,
+    ) {
+        let Some(found) = &mut self.found else {
+            return;
+        };
+        let is_end = |end: &End| may_be_asked(&end.name);
+        found.end = found.end.take().filter(is_end);
+        if found.fault.is_none() {
+            found.fault = revoked(&found.chain, may_be_asked);
+            if found.fault.is_some() {
+                self.look_soon();
+            }
         }
     }
 
@@ -248,11 +273,11 @@ impl Routing {
         self.asked = Some(now);
     }
 
-    /// Whether surveys are made that no question asks for: the first one, and while questions are to be expected.
+    /// Whether surveys are made that no question asks for: the first one for a policy, and while questions are to be expected.
     pub(in crate::upstream) fn looks_ahead(&self, now: Instant) -> bool {
         let lately = |asked: Instant| now.saturating_duration_since(asked) < AWAKE;
         self.policy != RoutePolicy::Nearest
-            && (self.found.is_none() || self.asked.is_some_and(lately))
+            && (self.found.is_none() || self.due.is_none() || self.asked.is_some_and(lately))
     }
 
     /// Whether one may begin at all.
@@ -281,20 +306,19 @@ impl Routing {
     }
 
     /// A survey ended: behind `link` it found this, or could not look at all. What `may_be_asked` says no to is never
-    /// the end that is asked, and where all has to be encrypted nobody on the way either.
+    /// the end that is asked, and where all has to be encrypted nobody on the way either. False where it does not count
+    /// any more.
     pub(in crate::upstream) fn end_survey(
         &mut self,
         ticket: Ticket,
         now: Instant,
         outcome: Result<(Link, Chain), String>,
         may_be_asked: impl Fn(&ResolverName) -> bool,
-    ) {
-        if self.under_way == Some(ticket) {
-            self.under_way = None;
+    ) -> bool {
+        if self.under_way != Some(ticket) {
+            return false;
         }
-        if ticket.number < self.counts_from {
-            return;
-        }
+        self.under_way = None;
         let Ticket { begun, clock, .. } = ticket;
         match outcome {
             Ok((link, chain)) => {
@@ -329,6 +353,7 @@ impl Routing {
                 self.back_off(now);
             }
         }
+        true
     }
 
     fn back_off(&mut self, now: Instant) {

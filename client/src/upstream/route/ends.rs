@@ -1,23 +1,23 @@
-//! The connection with the resolver at the end of the chain.
-//!
-//! It is used while it works, and somebody else looks whether it does: a question that it does not answer in time is
-//! asked of the nearest, and so are all others until the end answered again.
+//! The connection with the resolver at the end of the chain, and what is asked of it. How it stands, and what follows,
+//! says `service.rs`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::discovery::Discovery;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
 use super::super::{Kind, Upstream, now};
-use super::Chains;
 use super::decision::End;
+use super::service::{Comparison, Judgement, Service, Standing};
+use super::{Begun, Chains};
 use crate::chain::NodeId;
 use crate::dot::{
     DotError, DotLimits, DotPool, Endpoint, Lane, Patron, PeerProof, Recalled, Terms, Unanswered,
 };
 use crate::ladder;
 use crate::tally::TALLY;
-use crate::wire::View;
 
 /// How long a question waits for the end, before the nearest is asked.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -34,10 +34,37 @@ pub(in crate::upstream) struct EndPool(Arc<State>);
 struct State {
     end: End,
     pool: Arc<DotPool>,
-    /// It answered the last question that it was tried with.
-    works: AtomicBool,
-    /// Somebody looks whether it does.
+    service: Arc<Mutex<Service>>,
+    /// Somebody looks whether it serves us.
     on_trial: AtomicBool,
+    /// Told when a trial may come out otherwise than the last one.
+    again: Notify,
+}
+
+/// What came of a question to the end.
+pub(in crate::upstream) enum FromEnd {
+    /// Its answer.
+    Answer(Vec<u8>),
+    /// An answer that the nearest may have a better one to.
+    Doubtful(Doubtful),
+    /// Nothing: the nearest is to be asked.
+    Nothing,
+}
+
+/// An answer of the end that the nearest may have a better one to.
+pub(in crate::upstream) struct Doubtful {
+    end: EndPool,
+    answer: Vec<u8>,
+}
+
+impl FromEnd {
+    /// What is to be compared, if there is anything.
+    fn doubtful(self) -> Option<Doubtful> {
+        match self {
+            Self::Doubtful(doubtful) => Some(doubtful),
+            Self::Answer(_) | Self::Nothing => None,
+        }
+    }
 }
 
 impl EndPool {
@@ -47,14 +74,18 @@ impl EndPool {
     }
 
     pub(super) fn works(&self) -> bool {
-        self.0.works.load(Ordering::Relaxed)
+        self.standing() == Standing::InUse
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.service().standing()
     }
 
     pub(super) fn end(&self) -> &End {
         &self.0.end
     }
 
-    pub(super) fn pool(&self) -> &DotPool {
+    pub(super) fn pool(&self) -> &Arc<DotPool> {
         &self.0.pool
     }
 
@@ -67,13 +98,30 @@ impl EndPool {
         self.0.pool.lane(patron)
     }
 
-    /// Whether it answers questions, and not only TLS: it may be one that does not want to answer us.
-    async fn answers(&self) -> bool {
-        const NOERROR: u16 = 0;
-        const NXDOMAIN: u16 = 3;
+    /// Asks something that says nothing about anybody: it may be one that does not want to answer us. The code of what
+    /// came.
+    async fn try_out(&self) -> Option<u8> {
         let answer = self.0.pool.ask(&ladder::question(0), now() + TRIAL).await;
-        let code = |answer: &[u8]| View::parse(answer).map(|view| view.rcode());
-        answer.is_ok_and(|answer| matches!(code(&answer), Ok(NOERROR | NXDOMAIN)))
+        answer.ok().as_deref().map(code)
+    }
+
+    fn service(&self) -> MutexGuard<'_, Service> {
+        // Nothing in there panics half-way through a change.
+        let service = self.0.service.lock();
+        service.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A person decided about somebody: who was not vouched for may be now.
+    pub(super) fn on_decision(&self) {
+        if self.standing() == Standing::NotVouched {
+            self.0.again.notify_one();
+        }
+    }
+
+    /// Whether questions that go to `found` go here.
+    pub(super) fn is_for(&self, found: &End) -> bool {
+        let end = self.end();
+        (&end.name, end.address, &end.tlsa) == (&found.name, found.address, &found.tlsa)
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -82,58 +130,55 @@ impl EndPool {
 }
 
 impl Chains {
-    /// The end, while it works.
-    pub(super) fn usable_end(&self) -> Option<EndPool> {
-        self.end_pool().clone().filter(EndPool::works)
-    }
-
     pub(super) fn current_end(&self) -> Option<EndPool> {
         self.end_pool().clone()
+    }
+
+    /// A survey found this end, and connections with those that it met. The one to be tried.
+    pub(super) fn adopt(
+        &self,
+        found: Option<End>,
+        met: Vec<(NodeId, Arc<DotPool>)>,
+    ) -> Option<EndPool> {
+        let mut current = self.end_pool();
+        let Some(found) = found else {
+            *current = None;
+            return None;
+        };
+        let same = current.as_ref().filter(|current| current.is_for(&found));
+        let adopted = match same {
+            Some(same) if *same.end() == found => same.clone(),
+            other => {
+                let (pool, service) = match other {
+                    Some(same) => (Arc::clone(same.pool()), Arc::clone(&same.0.service)),
+                    None => {
+                        let met = met.into_iter().find(|(node, _)| node.0 == found.node);
+                        let pool = met.map(|(_, pool)| pool).or_else(|| pool_for(&found));
+                        let Some(pool) = pool else {
+                            *current = None;
+                            return None;
+                        };
+                        (pool, Arc::default())
+                    }
+                };
+                EndPool(Arc::new(State {
+                    end: found,
+                    pool,
+                    service,
+                    on_trial: AtomicBool::new(false),
+                    again: Notify::new(),
+                }))
+            }
+        };
+        adopted.service().on_survey();
+        *current = Some(adopted.clone());
+        Some(adopted)
     }
 }
 
 impl Upstream {
-    /// A survey found this end, and connections with those that it met.
-    pub(super) fn adopt_end(
-        self: &Arc<Self>,
-        discovery: &Discovery,
-        found: Option<End>,
-        met: Vec<(NodeId, Arc<DotPool>)>,
-    ) {
-        let adopted = {
-            let mut current = discovery.chains.end_pool();
-            let Some(found) = found else {
-                *current = None;
-                return;
-            };
-            let same = current.as_ref().filter(|current| {
-                let end = current.end();
-                (&end.name, end.address, &end.tlsa) == (&found.name, found.address, &found.tlsa)
-            });
-            let (pool, works) = match same {
-                Some(same) => (Arc::clone(&same.0.pool), same.works()),
-                None => {
-                    let met = met.into_iter().find(|(node, _)| node.0 == found.node);
-                    match met.map(|(_, pool)| pool).or_else(|| pool_for(&found)) {
-                        Some(pool) => (pool, false),
-                        None => return,
-                    }
-                }
-            };
-            let adopted = EndPool(Arc::new(State {
-                end: found,
-                pool,
-                works: AtomicBool::new(works),
-                on_trial: AtomicBool::new(false),
-            }));
-            *current = Some(adopted.clone());
-            adopted
-        };
-        self.try_end(adopted, Duration::ZERO);
-    }
-
-    /// Looks, after a pause, whether the end works, and again until it does or is the end no more.
-    fn try_end(self: &Arc<Self>, end: EndPool, mut pause: Duration) {
+    /// Looks, after a pause, whether the end serves us, and again until it does or is the end no more.
+    pub(super) fn try_end(self: &Arc<Self>, end: EndPool, mut pause: Duration) {
         if end.0.on_trial.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -144,19 +189,28 @@ impl Upstream {
             };
             let current = || discovery.chains.current_end().is_some_and(|it| it.is(&end));
             loop {
-                tokio::time::sleep(pause).await;
+                // Whether it comes sooner is all the same.
+                let _ = timeout(pause, end.0.again.notified()).await;
                 if !current() {
                     return;
                 }
-                let works = end.answers().await;
-                let worked = end.0.works.swap(works, Ordering::Relaxed);
-                let (name, address) = (&end.end().name, end.end().address);
-                if works && !worked {
-                    tracing::info!(%name, %address, "questions go to the end of the chain");
-                } else if !works && worked {
-                    tracing::warn!(%name, %address, "the end of the chain does not answer: questions go to the nearest");
+                let vouched = upstream.is_vouched_for(discovery, &end).await;
+                let code = match vouched {
+                    true => Some(end.try_out().await),
+                    false => None,
+                };
+                let (standing, news) = {
+                    let mut service = end.service();
+                    let news = match code {
+                        Some(code) => service.on_trial(code),
+                        None => service.on_no_voucher(),
+                    };
+                    (service.standing(), news)
+                };
+                if news {
+                    tell(end.end(), standing);
                 }
-                if works {
+                if matches!(standing, Standing::InUse | Standing::SetAside(_)) {
                     end.0.on_trial.store(false, Ordering::Relaxed);
                     return;
                 }
@@ -165,23 +219,39 @@ impl Upstream {
         });
     }
 
-    /// Asks the end; none where the nearest is to be asked.
+    /// Asks the end.
     pub(in crate::upstream) async fn ask_end(
         self: &Arc<Self>,
         end: &EndPool,
         query: &[u8],
         deadline: Instant,
-    ) -> Option<Vec<u8>> {
+    ) -> FromEnd {
         let received = end.pool().status().received;
         let until = deadline.min(now() + PATIENCE);
-        match end.pool().ask(query, until).await {
-            Ok(answer) => {
-                self.count_end(1);
-                Some(answer)
-            }
+        let answer = end.pool().ask(query, until).await;
+        self.from_end(end, received, answer)
+    }
+
+    fn from_end(
+        self: &Arc<Self>,
+        end: &EndPool,
+        received: u64,
+        answer: Result<Vec<u8>, DotError>,
+    ) -> FromEnd {
+        match answer {
+            Ok(answer) => match end.service().on_answer(code(&answer)) {
+                Judgement::PassOn => {
+                    self.count_end(1);
+                    FromEnd::Answer(answer)
+                }
+                Judgement::Compare => FromEnd::Doubtful(Doubtful {
+                    end: end.clone(),
+                    answer,
+                }),
+            },
             Err(error) => {
                 self.on_end_failure(end, received, &error);
-                None
+                FromEnd::Nothing
             }
         }
     }
@@ -197,11 +267,57 @@ impl Upstream {
             DotError::Deadline { connect: None, .. } => end.pool().status().received == received,
             DotError::NoConnection(_) | DotError::Lost { .. } | DotError::Deadline { .. } => true,
         };
-        if at_fault && end.0.works.swap(false, Ordering::Relaxed) {
-            let (name, address) = (&end.end().name, end.end().address);
-            tracing::warn!(%name, %address, %error, "the end of the chain does not answer: questions go to the nearest");
+        if at_fault && end.service().on_lost() {
+            tracing::debug!(%error, "the end of the chain");
+            tell(end.end(), end.standing());
             self.try_end(end.clone(), RETRY);
         }
+    }
+
+    /// Of an answer of the end and what the nearest answered, if it did, the better one.
+    pub(in crate::upstream) fn better_of(
+        self: &Arc<Self>,
+        doubtful: Doubtful,
+        nearest: Option<Vec<u8>>,
+    ) -> Vec<u8> {
+        let Doubtful { end, answer } = doubtful;
+        let Some(nearest) = nearest else {
+            self.count_end(1);
+            return answer;
+        };
+        let (comparison, before, after) = {
+            let mut service = end.service();
+            let before = service.standing();
+            let comparison = service.on_comparison(code(&answer), code(&nearest));
+            (comparison, before, service.standing())
+        };
+        if before != after {
+            tell(end.end(), after);
+        }
+        match comparison {
+            Comparison::AsGood => answer,
+            Comparison::Better { doubt } => {
+                if doubt {
+                    self.try_in_doubt(end);
+                }
+                nearest
+            }
+        }
+    }
+
+    fn try_in_doubt(self: &Arc<Self>, end: EndPool) {
+        self.spawn(async move {
+            let code = end.try_out().await;
+            let (before, after) = {
+                let mut service = end.service();
+                let before = service.standing();
+                service.on_trial_in_doubt(code);
+                (before, service.standing())
+            };
+            if before != after {
+                tell(end.end(), after);
+            }
+        });
     }
 
     fn count_end(&self, answers: u64) {
@@ -214,6 +330,24 @@ impl Upstream {
                 .fetch_add(answers, Ordering::Relaxed);
         }
     }
+}
+
+fn tell(end: &End, standing: Standing) {
+    let End { name, address, .. } = end;
+    match standing {
+        Standing::InUse => {
+            tracing::info!(%name, %address, "questions go to the end of the chain");
+        }
+        Standing::OnTrial(_) | Standing::SetAside(_) | Standing::NotVouched => {
+            let why = standing.why().unwrap_or("it was not tried yet");
+            tracing::warn!(%name, %address, "the end of the chain is not asked: {why}; questions go to the nearest");
+        }
+    }
+}
+
+/// The response code in the header (RFC 1035 §4.1.1).
+fn code(message: &[u8]) -> u8 {
+    message.get(3).map_or(0, |octet| octet & 0xF)
 }
 
 fn pool_for(end: &End) -> Option<Arc<DotPool>> {
@@ -246,6 +380,10 @@ impl Patron for AtEnd {
         self.upstream.recall(query, pool, now, out)
     }
 
+    fn is_content(&self, code: u8) -> bool {
+        self.end.service().on_answer(code) == Judgement::PassOn
+    }
+
     fn keep(&self, answer: &[u8], terms: Terms, now: Instant) {
         self.upstream.keep(answer, terms, now);
     }
@@ -261,16 +399,16 @@ impl Patron for AtEnd {
             } = question;
             let received = self.end.pool().status().received;
             let until = (asked_at + self.upstream.query_budget).min(now() + PATIENCE);
-            let answer = match pursuit.answer(&query, until).await {
-                Ok(mut answer) => {
-                    self.upstream.count_end(1);
+            let answer = pursuit.answer(&query, until).await;
+            let answer = match self.upstream.from_end(&self.end, received, answer) {
+                FromEnd::Answer(mut answer) => {
                     super::super::answering::restore_case(&query, &mut answer);
                     answer
                 }
-                Err(error) => {
-                    self.upstream.on_end_failure(&self.end, received, &error);
+                rest => {
+                    let begun = Begun::AtEnd(rest.doubtful());
                     let upstream = Arc::clone(&self.upstream);
-                    upstream.answer_in_time(query, asked_at, None).await
+                    upstream.answer_in_time(query, asked_at, begun).await
                 }
             };
             asker.reply(&answer).await;

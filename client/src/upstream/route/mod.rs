@@ -3,22 +3,25 @@
 
 mod decision;
 mod ends;
+mod service;
 mod survey;
 mod told;
+mod voucher;
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use zzdot_zonegen::name::ResolverName;
 
-use crate::config::RoutePolicy;
-use crate::dot::DotPool;
-use crate::session::Failure;
+use crate::config::{FirstUse, RoutePolicy};
+use crate::dot::{DotPool, Pursuit};
+use crate::session::{Failure, Policy};
 
 use decision::{Link, Routing};
 use ends::EndPool;
 
+pub(super) use ends::{Doubtful, FromEnd};
 pub use survey::Untraceable;
 
 /// What is known behind one server, and the connection with the end of it.
@@ -29,6 +32,8 @@ pub(super) struct Chains {
     end: Mutex<Option<EndPool>>,
     /// Questions answered by an end.
     to_end: AtomicU64,
+    /// Told when a survey may be due that no question asks for.
+    wanted: Arc<Notify>,
 }
 
 impl Chains {
@@ -38,29 +43,45 @@ impl Chains {
             surveys: watch::Sender::new(0),
             end: Mutex::default(),
             to_end: AtomicU64::new(0),
+            wanted: Arc::default(),
         }
     }
 
-    pub(super) fn set_policy(&self, policy: RoutePolicy) {
-        self.routing().set_policy(policy);
+    /// Takes over a policy that was `before`. Where it makes a difference to who may be the end, that is chosen anew.
+    pub(super) fn set_policy(&self, policy: Policy, before: Policy) {
+        let bears = |policy: Policy| (policy.route, policy.first_use == FirstUse::EnrolledOnly);
+        if bears(policy) == bears(before) {
+            return;
+        }
+        let mut routing = self.routing();
+        routing.set_policy(policy.route);
+        routing.look_soon();
+        *self.end_pool() = None;
+        self.wanted.notify_one();
     }
 
     /// What was found counts no more.
     pub(super) fn start_over(&self) {
-        self.routing().start_over();
+        let mut routing = self.routing();
+        routing.start_over();
         *self.end_pool() = None;
     }
 
-    /// A person decided about somebody, who may be the end that is asked.
-    pub(super) fn drop_end(&self, may_be_asked: impl Fn(&ResolverName) -> bool) {
-        self.routing().drop_end(&may_be_asked);
+    /// A person decided about somebody, who may be on the way, or the end that is asked.
+    pub(super) fn on_decision(&self, may_be_asked: impl Fn(&ResolverName) -> bool) {
+        let mut routing = self.routing();
+        routing.on_decision(&may_be_asked);
         let mut end = self.end_pool();
-        if end
-            .as_ref()
-            .is_some_and(|end| !may_be_asked(&end.end().name))
-        {
-            *end = None;
+        let stays = |end: &EndPool| may_be_asked(&end.end().name);
+        *end = end.take().filter(stays);
+        if let Some(end) = &*end {
+            end.on_decision();
         }
+    }
+
+    /// Completes when it may be time for a survey that no question asks for.
+    pub(super) fn wanted(&self) -> Arc<Notify> {
+        Arc::clone(&self.wanted)
     }
 
     fn routing(&self) -> MutexGuard<'_, Routing> {
@@ -68,9 +89,20 @@ impl Chains {
         self.routing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locked within `routing`, where both are, so that both are always of one survey.
     fn end_pool(&self) -> MutexGuard<'_, Option<EndPool>> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How far a question is that somebody has to look after.
+pub(super) enum Begun {
+    /// Nobody was asked yet.
+    No,
+    /// The nearest was asked, over TLS.
+    AtNearest(Pursuit),
+    /// The end was asked: it gave an answer to be compared, or none.
+    AtEnd(Option<Doubtful>),
 }
 
 /// Where a question goes that may go over TLS.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use zzdot_zonegen::clock::UnixTime;
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::upstream::{Proof, Transport};
 
-use super::super::discovery::{CONNECT_AHEAD, Discovery};
+use super::super::discovery::{Allowed, CONNECT_AHEAD, Discovery};
+use super::super::walk::wait_for_walk;
 use super::super::{Kind, Upstream, now};
 use super::decision::{self, Ticket};
+use super::ends::EndPool;
 use super::{Way, link};
 use crate::chain::draw::{Circumstances, Trace};
 use crate::chain::driver::{Surveyed, survey};
@@ -60,10 +63,10 @@ impl Upstream {
         // Before the look, so that no survey's end is missed.
         let ended = chains.surveys.subscribe();
         self.survey_if_due(discovery, pool);
-        let way = chains.routing().way(link(pool), now(), UnixTime::now());
-        match way {
+        let routing = chains.routing();
+        match routing.way(link(pool), now(), UnixTime::now()) {
             decision::Way::Nearest => Way::Nearest,
-            decision::Way::End => match chains.usable_end() {
+            decision::Way::End => match chains.current_end().filter(EndPool::works) {
                 Some(end) => Way::End(end),
                 None => Way::Nearest,
             },
@@ -141,23 +144,28 @@ impl Upstream {
                 (Err(error), Vec::new())
             }
         };
-        let end = {
+        let adopted = {
             let mut routing = chains.routing();
             let before = routing.fault().cloned();
             let may_be_asked = |name: &ResolverName| discovery.may_be_asked(name);
-            routing.end_survey(ticket, now(), outcome, may_be_asked);
-            let after = routing.fault();
-            if routing.policy() == RoutePolicy::EncryptedToEnd && before.as_ref() != after {
-                match after {
-                    Some(fault) => tracing::warn!(%server, "nothing is asked: {fault}"),
-                    None => tracing::info!(%server, "the chain is encrypted to the end"),
+            if routing.end_survey(ticket, now(), outcome, may_be_asked) {
+                let after = routing.fault();
+                if routing.policy() == RoutePolicy::EncryptedToEnd && before.as_ref() != after {
+                    match after {
+                        Some(fault) => tracing::warn!(%server, "nothing is asked: {fault}"),
+                        None => tracing::info!(%server, "the chain is encrypted to the end"),
+                    }
                 }
+                let wanted = routing.policy() == RoutePolicy::End;
+                let end = routing.end(link(pool), now(), UnixTime::now());
+                chains.adopt(end.filter(|_| wanted).cloned(), met)
+            } else {
+                None
             }
-            let wanted = routing.policy() == RoutePolicy::End;
-            let end = routing.end(link(pool), now(), UnixTime::now());
-            end.filter(|_| wanted).cloned()
         };
-        self.adopt_end(discovery, end, met);
+        if let Some(end) = adopted {
+            self.try_end(end, Duration::ZERO);
+        }
         chains.surveys.send_modify(|surveys| *surveys += 1);
     }
 
@@ -189,15 +197,24 @@ impl Upstream {
                     looked_at: UnixTime::now(),
                     route: Some(RoutePolicy::Nearest.name()),
                     asks: Some(chain.nearest.0),
+                    asks_why: None,
                 };
                 return Ok(Trace::of(&chain, &circumstances));
             }
         };
         let deadline = now() + PATIENCE;
+        let known_by = deadline.min(now() + self.walk_budget);
         loop {
             let mut ended = discovery.chains.surveys.subscribe();
-            if let Some(told) = self.trace_now(discovery)? {
-                return Ok(told);
+            let walks = discovery.walks.subscribe();
+            match self.trace_now(discovery) {
+                Ok(Some(told)) => return Ok(told),
+                Ok(None) => {}
+                Err(Untraceable::Unknown) if now() < known_by => {
+                    self.find_out(discovery, walks, known_by).await;
+                    continue;
+                }
+                Err(untraceable) => return Err(untraceable),
             }
             if !discovery.chains.routing().is_surveying() {
                 self.begin_survey(discovery);
@@ -217,6 +234,23 @@ impl Upstream {
             if let Some(failed) = discovery.chains.routing().failed() {
                 return Err(Untraceable::Failed(failed.to_owned()));
             }
+        }
+    }
+
+    /// Finds out who the server is and what it offers, as a question would.
+    async fn find_out(
+        self: &Arc<Self>,
+        discovery: &Discovery,
+        walks: watch::Receiver<u64>,
+        deadline: Instant,
+    ) {
+        let is_legacy = matches!(discovery.lock().session.state(), State::Legacy { .. });
+        if is_legacy {
+            self.find_rung(discovery, deadline).await;
+        } else {
+            self.begin_walk(Allowed::InClear);
+            // Who asks looks what came of it.
+            let _ = wait_for_walk(walks, deadline).await;
         }
     }
 
@@ -253,11 +287,21 @@ impl Upstream {
             Way::End(end) => Some(end.node()),
             Way::AfterSurvey(..) | Way::Fail(_) => None,
         };
+        let policy = discovery.chains.routing().policy();
         let circumstances = Circumstances {
             server,
             looked_at: found.clock,
-            route: Some(discovery.chains.routing().policy().name()),
+            route: Some(policy.name()),
             asks,
+            asks_why: match policy {
+                RoutePolicy::End if asks == Some(found.chain.nearest.0) => {
+                    Some(discovery.chains.why_not_end())
+                }
+                RoutePolicy::EncryptedToEnd if asks.is_none() => {
+                    Some("every hop has to be encrypted, to somebody who is known".to_owned())
+                }
+                _ => None,
+            },
         };
         Ok(Some(Trace::of(&found.chain, &circumstances)))
     }
@@ -307,6 +351,10 @@ impl Discovery {
             looked_at: UnixTime::now(),
             route: Some(policy.route.name()),
             asks: asked.then_some(chain.nearest.0),
+            asks_why: (!asked).then(|| match policy.forbids_cleartext() {
+                true => "it is not upgraded, and every hop has to be encrypted".to_owned(),
+                false => "it is not upgraded, and `legacy` is \"refuse\"".to_owned(),
+            }),
         };
         Ok(Trace::of(&chain, &circumstances))
     }

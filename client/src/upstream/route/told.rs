@@ -39,9 +39,24 @@ impl Chains {
             "end": end.map(|end| json!({
                 "name": end.end().name,
                 "works": end.works(),
+                "standing": end.standing().name(),
                 "tls": end.pool().status(),
             })),
         })
+    }
+
+    /// Why the nearest is asked and not the end.
+    pub(super) fn why_not_end(&self) -> String {
+        match self.current_end() {
+            None => "no resolver at the end of the chain could be met by TLS".to_owned(),
+            Some(end) => {
+                let why = end.standing().why().unwrap_or("it is being tried");
+                format!(
+                    "the end of the chain, {}, is not asked: {why}",
+                    end.end().name
+                )
+            }
+        }
     }
 
     /// Why a question that may go over TLS would not be answered, if it would not.
@@ -58,7 +73,7 @@ impl Chains {
     /// Whether questions go to the end of the chain.
     pub(in crate::upstream) fn asks_end(&self, pool: &DotPool) -> bool {
         let way = self.routing().way(link(pool), now(), UnixTime::now());
-        way == Way::End && self.usable_end().is_some()
+        way == Way::End && self.current_end().is_some_and(|end| end.works())
     }
 
     /// Questions answered by an end.

@@ -50,10 +50,11 @@ impl Lab {
         self.routing.begin(LINK, self.now(), self.clock())
     }
 
-    fn end(&mut self, ticket: Ticket, outcome: Result<Chain, &str>) {
+    /// Whether it counts.
+    fn end(&mut self, ticket: Ticket, outcome: Result<Chain, &str>) -> bool {
         let outcome = outcome.map(|chain| (LINK, chain)).map_err(str::to_owned);
         self.routing
-            .end_survey(ticket, self.now(), outcome, |_| true);
+            .end_survey(ticket, self.now(), outcome, |_| true)
     }
 
     fn survey(&mut self, outcome: Result<Chain, &str>) {
@@ -173,9 +174,83 @@ fn a_survey_from_before_everything_was_started_over_counts_for_nothing() {
     let mut lab = strict();
     let ticket = lab.begin();
     lab.routing.start_over();
-    lab.end(ticket, Ok(line_chain()));
+    assert!(!lab.end(ticket, Ok(line_chain())));
     lab.refused();
     assert!(lab.wants());
+}
+
+#[test]
+fn a_survey_that_was_given_up_for_lost_does_not_overrule_the_one_after_it() {
+    let mut lab = strict();
+    let lost = lab.begin();
+    lab.at = 60;
+    let next = lab.begin();
+    assert!(!lab.end(lost, Ok(line_chain())));
+    assert!(lab.routing.is_surveying());
+    assert!(lab.end(next, Ok(diamond_chain())));
+    lab.refused();
+    assert!(!lab.end(lost, Ok(line_chain())));
+    lab.refused();
+}
+
+#[test]
+fn a_change_of_the_route_is_surveyed_for_at_once_whenever_the_next_look_was_due() {
+    use RoutePolicy::{EncryptedToEnd, End, Nearest};
+    for before in [Nearest, End, EncryptedToEnd] {
+        for after in [Nearest, End, EncryptedToEnd] {
+            let mut lab = Lab::new(before);
+            let ticket = lab.routing.begin(LINK, lab.now(), lab.clock());
+            lab.end(ticket, Ok(line_chain()));
+            lab.at = 2;
+            assert!(!lab.wants(), "{before:?}");
+            lab.routing.set_policy(after);
+            let changed = before != after && after != Nearest;
+            assert_eq!(lab.wants(), changed, "{before:?} to {after:?}");
+            assert_eq!(lab.routing.looks_ahead(lab.now()), changed);
+            // What was found holds as it did: it says what it says, whatever it was looked at for.
+            let way = if after == End { Way::End } else { Way::Nearest };
+            assert_eq!(lab.way(), way, "{before:?} to {after:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_found_for_another_route_is_seen_once_more_before_anything_is_refused() {
+    let mut lab = Lab::new(RoutePolicy::End);
+    lab.survey(Ok(diamond_chain()));
+    lab.at = 20;
+    assert!(!lab.wants());
+    lab.routing.set_policy(RoutePolicy::EncryptedToEnd);
+    let ticket = lab.begin();
+    assert!(matches!(lab.way(), Way::AfterSurvey(_)));
+    lab.end(ticket, Ok(line_chain()));
+    assert_eq!(lab.way(), Way::Nearest);
+    // Back and forth: nothing is asked by what another route let pass.
+    lab.routing.set_policy(RoutePolicy::End);
+    lab.at = 21;
+    lab.survey(Ok(diamond_chain()));
+    lab.routing.set_policy(RoutePolicy::EncryptedToEnd);
+    lab.refused();
+}
+
+#[test]
+fn whoever_is_revoked_while_what_was_found_holds_is_asked_nothing_more() {
+    for policy in [RoutePolicy::EncryptedToEnd, RoutePolicy::End] {
+        let mut lab = Lab::new(policy);
+        lab.survey(Ok(line_chain()));
+        lab.at = 2;
+        lab.routing.on_decision(|_| true);
+        assert!(!lab.wants());
+        assert_ne!(lab.routing.end(LINK, lab.now(), lab.clock()), None);
+        let end = |name: &ResolverName| name.to_string().starts_with('a');
+        lab.routing.on_decision(|name| !end(name));
+        assert_eq!(lab.routing.end(LINK, lab.now(), lab.clock()), None);
+        match policy {
+            RoutePolicy::End => assert_eq!(lab.way(), Way::Nearest),
+            _ => assert!(lab.refused().contains("its identity was revoked")),
+        }
+        assert!(lab.wants(), "it may be mended");
+    }
 }
 
 #[test]
