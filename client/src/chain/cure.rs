@@ -17,6 +17,10 @@ impl Why {
                 "on {from}: an upstream that is asked over TLS, such as tls://ADDRESS#NAME in `[resolve] upstreams`; \
                  `require = \"encrypted\"` keeps it so"
             ),
+            Self::SaysPlainWithin => format!(
+                "on {from}: let it resolve by itself (`[resolve] mode = \"recursive\"`), or ask whom that server asks, \
+                 over TLS"
+            ),
             Self::NotAuthenticated if ours => {
                 "an upgraded resolver in its place, which proves who it is".to_owned()
             }
