@@ -106,7 +106,8 @@ fn places(
         .arg(scratch)
         .args([file, manner])
         .args(range.map(|number| number.to_string()))
-        // Panics of the database library, one for most places.
+        // Panics of the database library, which need no word on where they came from.
+        .env("RUST_BACKTRACE", "0")
         .stderr(Stdio::null())
         .output()
         .unwrap();

@@ -8,7 +8,7 @@
 //! nothing else: the medians, the page and the plots are made of those. To add rows, write a `GROUP` in a file of its own and name
 //! it in [`GROUPS`]:
 //!
-//! ```ignore
+//! ```text
 //! pub const GROUP: Group = Group { name: "cold", rows: ROWS, measure };
 //!
 //! fn measure(plan: &Plan, record: &mut dyn FnMut(Sample)) -> Result<(), Failure> {
