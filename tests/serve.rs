@@ -17,6 +17,7 @@ use hickory_proto::{
 };
 use nix::sys::signal::Signal;
 use support::{
+    clock,
     daemon::{Daemon, PATIENCE, Place, own_address},
     program,
     upstream::{Act, Upstream, Via},
@@ -420,22 +421,17 @@ async fn behind_a_clock_that_fell_back_it_serves_and_publishes_nothing() {
     let upstream = Upstream::start(|asked, _| answer(asked, 5)).await;
     let place = Place::new(&forward_to(&upstream));
     assert!(place.serve().stop().success());
-    let mut command = Command::new(program::find("faketime", "faketime"));
-    command
-        .args(["-f", "-400d", support::daemon::ZZDOT, "serve", "--config"])
-        .arg(place.config())
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let mut daemon = Daemon::start(command, place.path());
+    let mut command = Command::new(support::daemon::ZZDOT);
+    command.args(["serve", "--config"]).arg(place.config());
+    clock::shift(&mut command, "-400d");
+    let daemon = Daemon::start(command, place.path());
     let status = place.status();
     assert_eq!(status["zones"], serde_json::Value::Null);
     let trouble = status["zones-trouble"].as_str().unwrap();
     assert!(trouble.contains("the clock says"), "{trouble}");
     let mut stream = Stream::open(&place);
     assert_eq!(last_octets(&stream.ask("a.example.")), [5]);
-    // faketime is the parent of the daemon and does not pass signals on.
-    let pid = status["pid"].as_i64().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGTERM).unwrap();
-    daemon.ended();
+    assert!(daemon.stop().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

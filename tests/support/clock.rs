@@ -6,8 +6,6 @@ use std::{
     process::Command,
 };
 
-use super::program;
-
 /// The clock, kept in a file that libfaketime reads each time somebody asks for the time.
 pub struct Clock {
     file: PathBuf,
@@ -27,14 +25,8 @@ impl Clock {
 
     /// Lets `command` see this clock. Its waits go by the real one.
     pub fn rule(&self, command: &mut Command) {
-        let asked = program::run(
-            Command::new(program::find("faketime", "faketime")).args(["-f", "+0", "env"]),
-        );
-        let environment = String::from_utf8(asked.stdout).unwrap();
-        let mut lines = environment.lines();
-        let library = lines.find_map(|line| line.strip_prefix("LD_PRELOAD="));
         command
-            .env("LD_PRELOAD", library.unwrap())
+            .env("LD_PRELOAD", libfaketime())
             .env("FAKETIME_TIMESTAMP_FILE", &self.file)
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -52,4 +44,24 @@ impl Clock {
         fs::write(&next, format!("+{}\n", self.ahead)).unwrap();
         fs::rename(next, &self.file).unwrap();
     }
+}
+
+/// Lets `command` see a clock that is so far from the right one, as libfaketime takes it: `-400d`. Its waits go by the
+/// real one.
+pub fn shift(command: &mut Command, by: &str) {
+    command
+        .env("LD_PRELOAD", libfaketime())
+        .env("FAKETIME", by)
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+}
+
+/// What the program of this name preloads. It would do that under a name made of its process id in /dev/shm, and fails
+/// where another that was killed has left that behind.
+fn libfaketime() -> PathBuf {
+    let libraries = Path::new("/usr/lib").read_dir().into_iter().flatten();
+    libraries
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.is_file())
+        .expect("this test needs libfaketime: apt-get install faketime")
 }
