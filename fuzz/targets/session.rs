@@ -102,7 +102,7 @@ fuzz_target!(|history: Vec<Event>| {
             Event::Legacy(lasting) => {
                 let reason =
                     if lasting { LegacyReason::NoSuchZone } else { LegacyReason::ServerFailure };
-                let verdict = Verdict::Legacy { reason };
+                let verdict = Verdict::Legacy { reason, name: None };
                 let _ = session.end_walk(time, verdict, Acquaintance::default());
             }
             Event::Refused => {

@@ -25,6 +25,7 @@ const PACKAGED: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("nsd", "nsd"),
     ("nsenter", "util-linux"),
+    ("rndc", "bind9-utils"),
     ("sh", "dash"),
     ("stubby", "stubby"),
     ("tcpdump", "tcpdump"),

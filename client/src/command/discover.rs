@@ -16,7 +16,7 @@ use zzdot_zonegen::exit::{Exit, Failure};
 
 use super::{print, print_json, style};
 use crate::config::{DNS_PORT, address_and_port};
-use crate::discover::{Discovered, Step, Verdict, WalkPolicy};
+use crate::discover::{Discovered, Refusal, Step, Verdict, WalkPolicy};
 use crate::place::Surroundings;
 use crate::store::Store;
 use crate::trust::{KnownIdentity, TrustState};
@@ -100,8 +100,17 @@ fn remember(
     expected: Option<KnownIdentity>,
     verdict: Verdict,
 ) -> Result<Verdict, Failure> {
-    let Verdict::Upgraded(discovered) = &verdict else {
-        return Ok(verdict);
+    let discovered = match &verdict {
+        Verdict::Upgraded(discovered) => discovered,
+        Verdict::Legacy {
+            reason,
+            name: Some(name),
+        } if store.identity(name).is_some() || store.enrolled(name).is_some() => {
+            let (name, reason) = (name.clone(), *reason);
+            let refusal = Refusal::Downgraded { name, reason };
+            return Ok(Verdict::Refused { refusal });
+        }
+        _ => return Ok(verdict),
     };
     let identity = match expected.or_else(|| store.identity(&discovered.name)) {
         None => KnownIdentity::first_met(discovered),
@@ -117,9 +126,12 @@ fn remember(
 fn summary(verdict: &Verdict, store: Option<&Store>, known: Option<&KnownIdentity>) -> String {
     match verdict {
         Verdict::Upgraded(discovered) => upgraded(discovered, store),
-        Verdict::Legacy { reason } => format!(
-            "{}: {reason}\n",
-            style::red("not upgraded: questions to it are in cleartext")
+        Verdict::Legacy { reason, .. } => format!(
+            "{}: {reason}\n{}",
+            style::red("not upgraded: questions to it are in cleartext"),
+            reason
+                .cure()
+                .map_or(String::new(), |cure| format!("  what helps: {cure}\n"))
         ),
         Verdict::Refused { refusal } => format!(
             "{} ({}): {}\n  what helps: {}\n{}",

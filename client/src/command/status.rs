@@ -167,7 +167,10 @@ fn trouble(status: &Value, line: &mut impl FnMut(&str, &str)) {
             "because",
             &style::red(&format!("{}: {}", told("reason"), told("cause"))),
         );
-        line("what helps", "zzdot-client doctor");
+        let cure = status["legacy"]["cure"].as_str();
+        line("what helps", cure.unwrap_or("zzdot-client doctor"));
+    } else if let Some(cure) = status["legacy"]["cure"].as_str() {
+        line("what helps", cure);
     }
     let missed = status["legacy"]["ladder"]["missed"].as_array();
     for missed in missed.into_iter().flatten() {

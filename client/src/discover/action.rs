@@ -155,6 +155,17 @@ pub enum Step {
         /// Why.
         why: String,
     },
+    /// A box on the way denied it, in the name of a zone above the resolver's.
+    DeniedOnTheWay {
+        /// Its owner.
+        name: String,
+        /// Its type.
+        rtype: String,
+        /// The zone above.
+        zone: String,
+        /// Whether a signed record of that zone came along, which covers the name (RFC 8198).
+        with_proof: bool,
+    },
     /// The server told its name.
     Named {
         /// The name.
@@ -255,6 +266,18 @@ impl fmt::Display for Step {
             ),
             Self::Denied { name, rtype, until } => {
                 write!(f, "there is no {name} {rtype}, proven until {until}")
+            }
+            Self::DeniedOnTheWay {
+                name,
+                rtype,
+                zone,
+                with_proof,
+            } => {
+                let by = if *with_proof { "a proof" } else { "the word" };
+                write!(
+                    f,
+                    "a box on the way denies {name} {rtype}, by {by} of the zone {zone}"
+                )
             }
             Self::DoneWithout { name, rtype, why } => {
                 write!(f, "going on without {name} {rtype}: {why}")

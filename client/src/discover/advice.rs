@@ -1,12 +1,16 @@
 //! What to do about a refusal, and what applications are told.
 
 use super::refusal::Refusal;
+use super::verdict::LegacyReason;
 use crate::validate::BogusReason;
 
 impl Refusal {
     /// What to do about it, in a sentence without a full stop.
     #[must_use]
     pub fn cure(&self) -> String {
+        if let Some(cure) = self.legacy_reason().and_then(LegacyReason::cure) {
+            return cure.to_owned();
+        }
         match self {
             Self::Bogus(bogus) => match bogus.reason {
                 BogusReason::SignatureExpired | BogusReason::SignatureNotYetValid => {
@@ -80,6 +84,16 @@ impl Refusal {
             Self::NotEncrypted { .. } => {
                 "install zzdot on the resolver, or let `legacy` go further down in the configuration".to_owned()
             }
+        }
+    }
+
+    /// How the server showed that it is not upgraded, where that is what this is about.
+    pub(super) fn legacy_reason(&self) -> Option<LegacyReason> {
+        match self {
+            Self::Downgraded { reason, .. }
+            | Self::Legacy { reason }
+            | Self::NotEncrypted { reason, .. } => Some(*reason),
+            _ => None,
         }
     }
 

@@ -1,16 +1,19 @@
 //! From an answer to something that may be relied on, and what all of it together rests on.
 
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Name, RecordType};
 use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::owners::anchor_zone;
 
 use super::action::{AskId, Step};
 use super::ledger::{Ledger, Taken};
 use super::meeting::rcode;
+use super::own_denial::own_denial;
 use super::refusal::Refusal;
 use crate::trust::{Age, ZoneVersion, ZoneVersions};
 use crate::validate::bogus::shown;
 use crate::validate::{
-    Answered, Bogus, BogusReason, Denied, Secure, TrustedKeys, validate_answer, validate_rrset,
+    Answered, Bogus, BogusReason, Denied, Reply, Secure, TrustedKeys, validate_answer,
+    validate_rrset,
 };
 
 /// What neither zone has at its origin: asked for where the SOA record is taken out on the way.
@@ -21,6 +24,8 @@ const SOA_NUMBERS: usize = 20;
 
 /// What was validated so far, in sum.
 pub(super) struct Evidence {
+    /// The origin of the zone of the resolver's name.
+    pub(super) name: Name,
     /// The versions accepted before, of a resolver that is remembered.
     pub(super) held: Option<ZoneVersions>,
     /// Something was older than what was accepted before, as a cache's copy may be.
@@ -35,6 +40,8 @@ pub(super) struct Evidence {
 pub(super) enum End {
     NoAnswer,
     Refused(Box<Refusal>),
+    /// A box on the way denies what the resolver told of itself.
+    DeniedOnTheWay,
 }
 
 impl From<Box<Bogus>> for End {
@@ -159,6 +166,7 @@ impl Evidence {
             Taken::Reply(reply) if !is_answered(reply.rcode) => return Err(End::NoAnswer),
             Taken::Reply(reply) => reply,
         };
+        self.check_denier(ledger, ask, zone, &reply)?;
         let (owner, _) = ledger.question(ask);
         let missing = || Bogus::new(BogusReason::DenialMissing, &owner, RecordType::SOA);
         let soa = reply.authority(&owner, RecordType::SOA);
@@ -184,6 +192,7 @@ impl Evidence {
             Taken::Reply(reply) if !is_answered(reply.rcode) => return Ok(Found::Silent),
             Taken::Reply(reply) => reply,
         };
+        self.check_denier(ledger, ask, zone, &reply)?;
         let (owner, rtype) = ledger.question(ask);
         match validate_answer(&reply, &owner, rtype, keys, clock) {
             Ok(Answered::Records(rrset, secure)) => {
@@ -205,6 +214,31 @@ impl Evidence {
             Err(bogus) if bogus.reason == BogusReason::DenialMissing => Ok(Found::TakenOut(bogus)),
             Err(bogus) => Err(bogus.into()),
         }
+    }
+
+    /// Ends where a box on the way denies what is asked for by what it was told of other names.
+    pub(super) fn check_denier(
+        &self,
+        ledger: &mut Ledger,
+        ask: AskId,
+        zone: Zone,
+        reply: &Reply,
+    ) -> Result<(), End> {
+        let denial = match zone {
+            Zone::Anchor => own_denial(reply, &anchor_zone()),
+            Zone::Name => own_denial(reply, &self.name),
+        };
+        let Some(denial) = denial else {
+            return Ok(());
+        };
+        let (name, rtype) = ledger.asked(ask);
+        ledger.tell(Step::DeniedOnTheWay {
+            name,
+            rtype,
+            zone: shown(&denial.zone),
+            with_proof: denial.with_proof,
+        });
+        Err(End::DeniedOnTheWay)
     }
 
     fn version_of(

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::rr::RecordType;
 use zzdot_zonegen::clock::UnixTime;
+use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::owners::{anchor_zone, key_owner, server_type_owner, svcb_owner, tlsa_owner};
 use zzdot_zonegen::zone::ServerType;
 
@@ -64,6 +65,7 @@ impl Examination {
         // A port that is remembered saves the flight in which it is learned.
         let port = known.map_or(DOT_PORT, |known| known.endpoint.port());
         let mut evidence = Evidence {
+            name: name.as_name().clone(),
             held: known.map(|known| known.versions),
             stale: false,
             ttl: met.dnskey.ttl.min(met.ns.ttl),
@@ -113,6 +115,11 @@ impl Examination {
         }
         self.search_peer(ledger, clock);
         self.conclude(clock)
+    }
+
+    /// The name that the server told.
+    pub(super) fn name(&self) -> &ResolverName {
+        &self.met.name
     }
 
     /// Whether the configured address is still the only one that is tried.
@@ -181,6 +188,8 @@ impl Examination {
         if !is_answered(reply.rcode) {
             return Err(End::NoAnswer);
         }
+        self.evidence
+            .check_denier(ledger, self.dnskey, Zone::Name, &reply)?;
         let zone = self.met.name.as_name();
         let rrset = reply.answer(zone, RecordType::DNSKEY).ok_or_else(|| {
             let reason = BogusReason::DenialMissing;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use zzdot_zonegen::clock::UnixTime;
 
 use super::refusal::Refusal;
+use super::verdict::LegacyReason;
 use crate::trust::KnownIdentity;
 use crate::validate::BogusReason;
 
@@ -62,6 +63,10 @@ impl Refusal {
     }
 
     fn innocent_cause(&self) -> &'static str {
+        if self.legacy_reason() == Some(LegacyReason::DeniedOnTheWay) {
+            return "somebody mistyped a name, and a validating forwarder on the way was told that nothing near it exists; \
+                    it forgets that by itself";
+        }
         match self {
             Self::Bogus(bogus) => match bogus.reason {
                 BogusReason::SignatureExpired => {

@@ -10,6 +10,7 @@ mod examination;
 mod explanation;
 mod ledger;
 mod meeting;
+mod own_denial;
 mod refusal;
 mod search;
 mod service;

@@ -28,6 +28,9 @@ pub enum Verdict {
     Legacy {
         /// How it showed.
         reason: LegacyReason,
+        /// The resolver behind it that told its name before it was denied; none where nobody did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<ResolverName>,
     },
     /// The server cannot be trusted.
     Refused {
@@ -36,6 +39,18 @@ pub enum Verdict {
     },
     /// Not enough answers came to tell.
     NoAnswer,
+}
+
+impl Verdict {
+    /// The resolver that told its name, signed, where the verdict is about one.
+    #[must_use]
+    pub fn name(&self) -> Option<&ResolverName> {
+        match self {
+            Self::Upgraded(discovered) => Some(&discovered.name),
+            Self::Legacy { name, .. } => name.as_ref(),
+            Self::Refused { .. } | Self::NoAnswer => None,
+        }
+    }
 }
 
 /// What was validated about an upgraded server.
@@ -99,6 +114,8 @@ pub enum LegacyReason {
     OtherCode,
     /// Answers that cannot be read.
     Unreadable,
+    /// The name that a resolver behind it told, and signed, is denied by the box itself.
+    DeniedOnTheWay,
 }
 
 impl LegacyReason {
@@ -116,17 +133,31 @@ impl LegacyReason {
             Self::ServerFailure => "server-failure",
             Self::OtherCode => "other-code",
             Self::Unreadable => "unreadable",
+            Self::DeniedOnTheWay => "denied-on-the-way",
         }
     }
 
     /// For how long the server is taken to be legacy before it is asked again (protocol, discovery
-    /// step 1); a failure may well be over in a minute.
+    /// step 1). A failure may well be over in a minute; and where somebody is known to be behind the box, a look costs a
+    /// dozen questions that the box mostly answers itself, until it has forgotten.
     #[must_use]
     pub fn remembered_for(self) -> Duration {
         match self {
             Self::ServerFailure => Duration::from_secs(60),
+            Self::DeniedOnTheWay => Duration::from_secs(300),
             _ => Duration::from_secs(3600),
         }
+    }
+
+    /// What whoever runs the server can do about it, where that is more than to install zzdot.
+    #[must_use]
+    pub fn cure(self) -> Option<&'static str> {
+        (self == Self::DeniedOnTheWay).then_some(
+            "have the box not deny the resolver's names by what it knows of others; \
+             unbound: `domain-insecure: \"zz.\"` and `domain-insecure: \"resolver-name.arpa.\"`; \
+             BIND: `validate-except { \"zz\"; \"resolver-name.arpa\"; }; synth-from-dnssec no;`; \
+             Knot Resolver: `policy.FLAGS('NO_CACHE')` for both names",
+        )
     }
 }
 
@@ -143,6 +174,9 @@ impl fmt::Display for LegacyReason {
             Self::ServerFailure => "it fails to answer questions about resolver-name.arpa",
             Self::OtherCode => "it answers questions about resolver-name.arpa with an odd code",
             Self::Unreadable => "its answers about resolver-name.arpa cannot be read",
+            Self::DeniedOnTheWay => {
+                "a box on the way denies the name that a resolver behind it told"
+            }
         })
     }
 }

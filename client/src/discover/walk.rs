@@ -86,6 +86,7 @@ impl Default for WalkPolicy {
 ///       │ Examining │◄──────────────────────────────────────────────────────┤
 ///       └──────┬────┘ the peer is not there: connect to the zone's addresses┘
 ///              │ silence on a question that matters ───────────────────────────► NoAnswer
+///              │ a box on the way denies NAME by itself ────► Legacy (Refused when known)
 ///              │ bogus, missing, rolled back, no peer that TLSA names ─────────► Refused
 ///              ▼
 ///          Upgraded
@@ -402,8 +403,12 @@ impl Walk {
     }
 
     fn legacy(&mut self, reason: LegacyReason) {
+        let name = match &self.phase {
+            Phase::Examining(examination) => Some(examination.name().clone()),
+            _ => None,
+        };
         match &self.known {
-            None => self.end(Verdict::Legacy { reason }),
+            None => self.end(Verdict::Legacy { reason, name }),
             // A failure is no evidence of a server that was replaced.
             Some(_) if reason == LegacyReason::ServerFailure => self.end(Verdict::NoAnswer),
             Some(known) => {
@@ -419,10 +424,13 @@ impl Walk {
     }
 
     fn end_by(&mut self, end: End) {
-        self.end(match end {
-            End::NoAnswer => Verdict::NoAnswer,
-            End::Refused(refusal) => Verdict::Refused { refusal: *refusal },
-        });
+        match end {
+            End::NoAnswer => self.end(Verdict::NoAnswer),
+            End::Refused(refusal) => self.end(Verdict::Refused { refusal: *refusal }),
+            // A box that forgets by itself must not cut a new laptop off; and whoever is able to make it look like one
+            // can also deny `resolver-name.arpa`.
+            End::DeniedOnTheWay => self.legacy(LegacyReason::DeniedOnTheWay),
+        }
     }
 
     fn end(&mut self, verdict: Verdict) {
@@ -433,7 +441,7 @@ impl Walk {
                 name: discovered.name.clone(),
                 endpoint: discovered.endpoint,
             },
-            Verdict::Legacy { reason } => Step::Legacy { reason: *reason },
+            Verdict::Legacy { reason, .. } => Step::Legacy { reason: *reason },
             Verdict::Refused { refusal } => Step::Refused {
                 refusal: refusal.clone(),
             },

@@ -191,7 +191,9 @@ fn fault(status: &Value) -> Option<Fault> {
         cause: text(&down["cause"])
             .or_else(|| text(&refusal["cause"]))
             .unwrap_or_default(),
-        cure: text(&refusal["cure"]).filter(|_| told),
+        cure: text(&refusal["cure"])
+            .filter(|_| told)
+            .or_else(|| text(&status["legacy"]["cure"])),
         reason,
     })
 }
@@ -412,7 +414,11 @@ fn privacy(status: &Value, fault: Option<&Fault>) -> Finding {
             Verdict::Note,
             format!("everybody on the way can read what is asked; {counted}"),
         )
-        .with_cure("install zzdot on the router, or set `legacy` in the configuration"),
+        .with_cure(
+            status["legacy"]["cure"]
+                .as_str()
+                .unwrap_or("install zzdot on the router, or set `legacy` in the configuration"),
+        ),
         Some("opportunistic") => Finding::new(
             area,
             Verdict::Note,

@@ -152,6 +152,18 @@ fn cleartext_and_strangers_are_noted_and_no_illness() {
         .unwrap();
     assert_eq!(privacy.verdict, Verdict::Note);
     assert!(privacy.says.contains("7 questions"), "{privacy:?}");
+    let of_the_box = |status| {
+        let findings = examine(&with_status(status));
+        let cures = findings.iter().filter_map(|finding| finding.cure.clone());
+        cures.filter(|cure| cure == "tell the box").count()
+    };
+    for status in [
+        json!({"state": "legacy", "rung": "cleartext", "legacy": {"cure": "tell the box"}}),
+        json!({"state": "legacy", "rung": null, "legacy": {"cure": "tell the box"},
+               "down": {"reason": "not-encrypted", "cause": "no TLS"}}),
+    ] {
+        assert_eq!(of_the_box(status), 1, "what the box's operator can do");
+    }
     let facts = with_status(json!({"resolver": {"trust": "provisional"}}));
     let findings = examine(&facts);
     let trust = findings

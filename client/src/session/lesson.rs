@@ -25,6 +25,13 @@ pub struct Acquaintance {
     pub enrolled: Option<Enrolled>,
 }
 
+impl Acquaintance {
+    /// Whether it was met, or vouched for, before.
+    fn is_acquainted(&self) -> bool {
+        self.known.is_some() || self.enrolled.is_some()
+    }
+}
+
 /// What is to be written down after a walk.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lesson {
@@ -84,7 +91,18 @@ impl Session {
                 Err(refusal) => return self.take_refusal(now, *refusal),
             },
             Verdict::Refused { refusal } => return self.take_refusal(now, refusal),
-            Verdict::Legacy { reason } => match &self.state {
+            Verdict::Legacy {
+                reason,
+                name: Some(name),
+            } if acquaintance.is_acquainted() => {
+                // Somewhere else, or by a code, it is known to be upgraded.
+                let refusal = match acquaintance.known.map(|known| known.state) {
+                    Some(TrustState::Revoked) => Refusal::IdentityRevoked { name },
+                    _ => Refusal::Downgraded { name, reason },
+                };
+                return self.take_refusal(now, refusal);
+            }
+            Verdict::Legacy { reason, .. } => match &self.state {
                 State::Strict { identity, .. } => {
                     let name = identity.name.clone();
                     let refusal = Refusal::Downgraded { name, reason };

@@ -62,6 +62,7 @@ fn upgraded() -> Verdict {
 fn legacy() -> Verdict {
     Verdict::Legacy {
         reason: LegacyReason::NoSuchZone,
+        name: None,
     }
 }
 

@@ -63,12 +63,12 @@ impl Discovery {
             .map(|found| (found.endpoint, found.name.clone(), found.tlsa.clone()));
         let upgraded = {
             let _turn = self.store.turn().await;
-            let acquaintance = match &verdict {
-                Verdict::Upgraded(found) => Acquaintance {
-                    known: self.store.identity(&found.name),
-                    enrolled: self.store.enrolled(&found.name),
+            let acquaintance = match verdict.name() {
+                Some(name) => Acquaintance {
+                    known: self.store.identity(name),
+                    enrolled: self.store.enrolled(name),
                 },
-                _ => Acquaintance::default(),
+                None => Acquaintance::default(),
             };
             let bound = self.expected();
             let lesson = {
@@ -308,8 +308,9 @@ fn tell(server: SocketAddr, verdict: &Verdict) {
             %server, name = %discovered.name, endpoint = %discovered.endpoint,
             "the server is upgraded: private from now on"
         ),
-        Verdict::Legacy { reason } => {
-            tracing::warn!(%server, "the server is not upgraded: {reason}");
+        Verdict::Legacy { reason, .. } => {
+            let cure = reason.cure();
+            tracing::warn!(%server, cure, "the server is not upgraded: {reason}");
         }
         Verdict::Refused { refusal } => tracing::error!(
             %server, reason = refusal.name(), cure = refusal.cure(), "refused: {refusal}"

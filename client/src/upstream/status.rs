@@ -100,6 +100,7 @@ impl Discovery {
                 status["legacy"] = json!({
                     "reason": reason,
                     "cause": reason.to_string(),
+                    "cure": reason.cure(),
                     "policy": session.policy().legacy.name(),
                     "looks-again-secs": until.saturating_duration_since(now()).as_secs(),
                     "ladder": self.legacy.status(),

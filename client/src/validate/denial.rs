@@ -71,6 +71,17 @@ pub fn validate_denial(
     })
 }
 
+/// Whether this NSEC RRset says, whoever may have signed it, that there is no such name: it falls between owner and next
+/// name. The last of a zone leads back to the zone's origin.
+pub(crate) fn covered_by(rrset: &Rrset, name: &Name) -> bool {
+    let [data] = rrset.data.as_slice() else {
+        return false;
+    };
+    read_nsec(data).is_some_and(|(next, _)| {
+        rrset.owner < *name && (*name < next || next <= rrset.owner) && !name.zone_of(&next)
+    })
+}
+
 /// The proof that goes with an RRset expanded from a wildcard whose parent has `labels` labels:
 /// there is no closer match (RFC 4035 §5.3.4).
 pub(super) fn prove_expansion(

@@ -19,6 +19,7 @@ mod reply;
 mod rrset;
 
 pub use bogus::{Bogus, BogusReason};
+pub(crate) use denial::covered_by;
 pub use denial::{Denied, DeniedWhat, validate_denial};
 pub use key::{TrustedKeys, ZoneKey, signers_of, validate_keys};
 pub use reply::{MAX_RECORDS, Reply, ReplyError, Rrset, Signature};

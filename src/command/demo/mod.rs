@@ -270,7 +270,7 @@ async fn meet(server: SocketAddr) -> Result<(), Failure> {
             format!("{}: {}", refusal.name(), refusal.cause()),
         )
         .with_hint(refusal.cure().to_string())),
-        Verdict::Legacy { reason } => Err(Failure::new(
+        Verdict::Legacy { reason, .. } => Err(Failure::new(
             Exit::NotUpgraded,
             format!("the resolver is not upgraded: {reason}"),
         )),

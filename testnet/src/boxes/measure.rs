@@ -219,6 +219,10 @@ pub struct Findings {
     pub keeps_copies: Option<bool>,
     /// What the client's walk ends with.
     pub verdict: String,
+    /// The same, where somebody had asked the box for names near the resolver's, which do not exist.
+    pub then: String,
+    /// The same, with a name near `resolver-name.arpa`.
+    pub beside: String,
 }
 
 impl Findings {
@@ -271,7 +275,7 @@ impl Findings {
             Some(false) => "no",
         };
         format!(
-            "| `{}` | {neither} | {dnssec_ok} | {checking_disabled} | {both} | {spoilt} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| `{}` | {neither} | {dnssec_ok} | {checking_disabled} | {both} | {spoilt} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             model.name,
             cell(self.private),
             cell(self.no_type),
@@ -282,6 +286,7 @@ impl Findings {
             yes(self.makes_denials),
             yes(self.keeps_copies),
             self.verdict,
+            self.then,
         )
     }
 }

@@ -32,9 +32,14 @@ pub struct Model {
     pub about: &'static str,
     /// What a client behind it is to find.
     pub verdict: Verdict,
+    /// Has it forget everything that it was told, as its operator would; none where only a new start is sure to do so.
+    pub forget: Option<Forget>,
     /// Starts it.
     pub start: fn(&Place<'_>) -> Result<Process, Failure>,
 }
+
+/// Tells a box that runs to forget.
+pub type Forget = fn(&Place<'_>) -> Result<(), Failure>;
 
 /// What the walk of a client behind a box ends with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,6 +1,11 @@
 //! The forwarders, each as Debian has it, and the settings with which people run them.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+};
 
 use hickory_proto::{
     dnssec::{Algorithm, PublicKeyBuf, rdata::DNSKEY},
@@ -9,7 +14,12 @@ use hickory_proto::{
 use zzdot_zonegen::keys;
 
 use super::{Model, Place, Verdict};
-use crate::{process::Process, programs, servers, story::Failure};
+use crate::{
+    process::Process,
+    programs,
+    servers::{self, READY},
+    story::Failure,
+};
 
 /// All of them, in the order of the table.
 pub const MODELS: &[Model] = &[
@@ -17,12 +27,14 @@ pub const MODELS: &[Model] = &[
         name: "dnsmasq",
         about: "dnsmasq with a server and nothing else",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| dnsmasq(place, &[]),
     },
     Model {
         name: "dnsmasq-router",
         about: "dnsmasq as router firmware sets it: `domain-needed`, `bogus-priv`, `stop-dns-rebind`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| {
             let set = [
                 "--domain-needed",
@@ -40,6 +52,7 @@ pub const MODELS: &[Model] = &[
         name: "dnsmasq-dnssec",
         about: "dnsmasq that validates: `dnssec`, `dnssec-check-unsigned`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| {
             let anchor = format!("--trust-anchor={}", anchor_of_dnsmasq(place)?);
             dnsmasq(place, &["--dnssec", "--dnssec-check-unsigned", &anchor])
@@ -49,18 +62,21 @@ pub const MODELS: &[Model] = &[
         name: "dnsmasq-filter",
         about: "dnsmasq that takes out what old Windows asks: `filterwin2k`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| dnsmasq(place, &["--filterwin2k"]),
     },
     Model {
         name: "unbound",
         about: "unbound, validating",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| unbound(place, ""),
     },
     Model {
         name: "unbound-private",
         about: "unbound, validating, with `private-address`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| {
             unbound(
                 place,
@@ -72,6 +88,7 @@ pub const MODELS: &[Model] = &[
         name: "unbound-insecure",
         about: "unbound, validating, with `domain-insecure` for both names",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| {
             let set = "  domain-insecure: \"zz.\"\n  domain-insecure: \"resolver-name.arpa.\"\n";
             unbound(place, set)
@@ -81,26 +98,31 @@ pub const MODELS: &[Model] = &[
         name: "unbound-plain",
         about: "unbound that does not validate",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| unbound(place, "  module-config: \"iterator\"\n"),
     },
     Model {
         name: "kresd",
         about: "Knot Resolver, `policy.FORWARD`, validating",
         verdict: Verdict::Upgraded,
+        forget: Some(forget_kresd),
         start: |place| kresd(place, "FORWARD", ""),
     },
     Model {
         name: "kresd-rebinding",
         about: "the same with the module `rebinding`",
         verdict: Verdict::Upgraded,
+        forget: Some(forget_kresd),
         start: |place| kresd(place, "FORWARD", "modules.load('rebinding < iterate')\n"),
     },
     Model {
         name: "kresd-insecure",
-        about: "Knot Resolver, `policy.FORWARD`, validating, with `set_insecure` for both names",
+        about: "Knot Resolver, `policy.FORWARD`, validating, with `set_insecure` and `NO_CACHE` for both names",
         verdict: Verdict::Upgraded,
+        forget: Some(forget_kresd),
         start: |place| {
-            let set = "trust_anchors.set_insecure({ 'zz', 'resolver-name.arpa' })\n";
+            let set = "trust_anchors.set_insecure({ 'zz', 'resolver-name.arpa' })\n\
+                       policy.add(policy.suffix(policy.FLAGS('NO_CACHE'), policy.todnames({ 'zz', 'resolver-name.arpa' })))\n";
             kresd(place, "FORWARD", set)
         },
     },
@@ -108,18 +130,21 @@ pub const MODELS: &[Model] = &[
         name: "kresd-stub",
         about: "Knot Resolver, `policy.STUB`",
         verdict: Verdict::Legacy("no-signatures"),
+        forget: Some(forget_kresd),
         start: |place| kresd(place, "STUB", ""),
     },
     Model {
         name: "bind",
         about: "BIND, `forward only`, validating",
         verdict: Verdict::Upgraded,
+        forget: Some(forget_bind),
         start: |place| bind(place, "yes", ""),
     },
     Model {
         name: "bind-private",
         about: "the same with `deny-answer-addresses`",
         verdict: Verdict::Upgraded,
+        forget: Some(forget_bind),
         start: |place| {
             bind(
                 place,
@@ -132,6 +157,7 @@ pub const MODELS: &[Model] = &[
         name: "bind-insecure",
         about: "BIND, `forward only`, validating, with `validate-except` for both names and `synth-from-dnssec no`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| {
             bind(
                 place,
@@ -144,18 +170,21 @@ pub const MODELS: &[Model] = &[
         name: "bind-plain",
         about: "BIND, `forward only`, `dnssec-validation no`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| bind(place, "no", ""),
     },
     Model {
         name: "resolved",
         about: "systemd-resolved with `DNSStubListenerExtra`, `DNSSEC=no` (so Debian builds it)",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| resolved(place, "no"),
     },
     Model {
         name: "resolved-dnssec",
         about: "the same with `DNSSEC=yes`",
         verdict: Verdict::Upgraded,
+        forget: None,
         start: |place| resolved(place, "yes"),
     },
 ];
@@ -185,16 +214,49 @@ fn unbound(place: &Place<'_>, set: &str) -> Result<Process, Failure> {
     Ok(place.host.start("unbound", command)?)
 }
 
+/// Whom the lab's BIND obeys, on its own machine.
+const RNDC_KEY: &str = "key \"rndc-key\" { algorithm hmac-sha256; secret \"emRvdCBsYWIsIG5vYm9keSdzIHNlY3JldCBhdCBhbGw=\"; };\n";
+
+fn forget_bind(place: &Place<'_>) -> Result<(), Failure> {
+    let key = place.host.folder().join("rndc.key");
+    let key = key.to_string_lossy();
+    let output = place
+        .host
+        .output("rndc", &["-s", "127.0.0.1", "-k", &key, "flush"])?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::new(format!("rndc flush: {said}")))
+}
+
+fn forget_kresd(place: &Place<'_>) -> Result<(), Failure> {
+    let mut control = UnixStream::connect(control_of_kresd(place))?;
+    control.set_read_timeout(Some(READY))?;
+    control.write_all(b"cache.clear()\n")?;
+    // It answers when it is done.
+    let mut answer = [0; 1024];
+    match control.read(&mut answer)? {
+        0 => Err(Failure::new("kresd hung up at cache.clear()")),
+        _ => Ok(()),
+    }
+}
+
+fn control_of_kresd(place: &Place<'_>) -> PathBuf {
+    place.host.folder().join("kresd/control.sock")
+}
+
 fn kresd(place: &Place<'_>, way: &str, set: &str) -> Result<Process, Failure> {
     let folder = place.host.folder().join("kresd");
     fs::create_dir_all(&folder)?;
     // Nothing that asks the internet on its own account.
     let config = format!(
-        "net.listen('{}', 53, {{ kind = 'dns' }})\ncache.open(10*MB, 'lmdb://{}/cache')\n\
+        "net.listen('{}', 53, {{ kind = 'dns' }})\nnet.listen('{}', nil, {{ kind = 'control' }})\ncache.open(10*MB, 'lmdb://{}/cache')\n\
          modules.unload('ta_signal_query')\nmodules.unload('ta_update')\nmodules.unload('priming')\n\
          modules.unload('detect_time_jump')\nmodules.unload('detect_time_skew')\ntrust_anchors.remove('.')\n\
          trust_anchors.add_file('{}', true)\n{set}policy.add(policy.all(policy.{way}('{}')))\n",
         place.listen.ip(),
+        control_of_kresd(place).display(),
         folder.display(),
         place.internet.trust_anchor().display(),
         place.upstream.ip(),
@@ -210,6 +272,8 @@ fn kresd(place: &Place<'_>, way: &str, set: &str) -> Result<Process, Failure> {
 fn bind(place: &Place<'_>, validation: &str, set: &str) -> Result<Process, Failure> {
     let folder = place.host.folder().join("named");
     fs::create_dir_all(&folder)?;
+    let key = place.host.write("rndc.key", RNDC_KEY)?;
+    let key = key.display();
     let folder = folder.display();
     let anchor = if validation == "no" {
         String::new()
@@ -220,7 +284,8 @@ fn bind(place: &Place<'_>, validation: &str, set: &str) -> Result<Process, Failu
         "options {{\n  directory \"{folder}\"; pid-file none; session-keyfile \"{folder}/session.key\"; lock-file none; \
          managed-keys-directory \"{folder}\";\n  listen-on {{ {}; }}; listen-on-v6 {{ none; }};\n  allow-query {{ any; }}; \
          allow-recursion {{ any; }}; allow-query-cache {{ any; }};\n  recursion yes; forward only; forwarders {{ {}; }};\n  \
-         dnssec-validation {validation}; {set}\n}};\n{anchor}controls {{ }};\n",
+         dnssec-validation {validation}; {set}\n}};\n{anchor}include \"{key}\";\n\
+         controls {{ inet 127.0.0.1 port 953 allow {{ 127.0.0.1; }} keys {{ \"rndc-key\"; }}; }};\n",
         place.listen.ip(),
         place.upstream.ip(),
     );

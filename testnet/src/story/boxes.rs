@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ask::{Question, ask_once},
     boxes::{
-        self, MODELS, Model, Place,
+        self, MODELS, Model, Place, Verdict,
         measure::{APPLICATION, Findings, Got, Subject, WALK, got},
     },
     host::Host,
@@ -37,6 +37,13 @@ const ISP_NET: [u8; 3] = [10, 53, 0];
 const DOT_PORT: u16 = 853;
 /// How long a box may take to answer out of its cache.
 const AT_ONCE: Duration = Duration::from_millis(300);
+/// What a client finds at a first meeting behind a box that denies the resolver by itself.
+const DENIED: Verdict = Verdict::Legacy("denied-on-the-way");
+/// The same where it denies `resolver-name.arpa`, as each does that is not before a resolver.
+const LIKE_ANY: Verdict = Verdict::Legacy("signed-denial");
+/// What nobody has, and what lies between the same two names of a zone as the resolver's own zones do.
+const BESIDE_THE_NAME: &str = "zzz.";
+const BESIDE_THE_ZONE: &str = "resolver-names.arpa.";
 /// Where the table is.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/forwarders.md");
 
@@ -73,11 +80,15 @@ fn start_resolver(scene: &mut Scene, host: &Host) -> Told {
 
 /// All of them at once: each waits for the others' processor.
 fn start_boxes(scene: &mut Scene) -> Told {
-    for (model, _) in listening() {
+    start(scene, &listening().collect::<Vec<_>>())
+}
+
+fn start(scene: &mut Scene, boxes: &[(&'static Model, SocketAddr)]) -> Told {
+    for (model, _) in boxes {
         scene.running.remove(model.name);
     }
     let mut started: Vec<(&Model, Host, SocketAddr, Process)> = Vec::new();
-    for (model, listen) in listening() {
+    for &(model, listen) in boxes {
         let host = host_of(scene, model.name)?;
         let process = (model.start)(&place(scene, &host, listen))?;
         started.push((model, host, listen, process));
@@ -103,10 +114,26 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     let subject = subject(&resolver)?;
     let mut all: Vec<Findings> = MODELS.iter().map(|_| Findings::default()).collect();
 
-    // With what they know of an upgraded resolver.
     let client = products::find("zzdot-client")?;
     let client = client.to_string_lossy();
     let laptop = scene.laptop.clone();
+
+    // With what a stranger made them ask for, before anybody asked for the resolver.
+    each(&laptop, &mut all, |server, findings| {
+        ask_in_vain(server, BESIDE_THE_NAME);
+        findings.then = verdict(&laptop, &client, server);
+        findings.makes_denials =
+            Some(got(server, &subject.name, RecordType::DNSKEY, WALK).is_denial());
+    });
+    forget(scene, &all)?;
+    each(&laptop, &mut all, |server, findings| {
+        ask_in_vain(server, BESIDE_THE_ZONE);
+        findings.beside = verdict(&laptop, &client, server);
+    });
+    forget(scene, &all)?;
+    teller.tell("what they make of names near by is known, and forgotten");
+
+    // With what they know of an upgraded resolver.
     each(&laptop, &mut all, |server, findings| {
         findings.verdict = verdict(&laptop, &client, server);
         findings.ask(server, &subject);
@@ -128,22 +155,43 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
     let source = UnboundSource::Internet(&scene.internet);
     let before = servers::unbound(&resolver, &[resolver_dns()], source, "")?;
     start_boxes(scene)?;
-    let beyond = Name::from_ascii("zzz.").expect("a constant is a name");
     each(&laptop, &mut all, |server, _| {
         for flags in [APPLICATION, WALK] {
             let _ = got(server, &anchor(), RecordType::NS, flags);
-            let _ = got(server, &beyond, RecordType::A, flags);
         }
     });
     before.end()?;
     start_resolver(scene, &resolver)?;
     each(&laptop, &mut all, |server, findings| {
         findings.keeps_denials = Some(got(server, &anchor(), RecordType::NS, WALK).is_denial());
-        findings.makes_denials =
-            Some(got(server, &subject.name, RecordType::DNSKEY, WALK).is_denial());
     });
     teller.tell("what they keep of the time before the upgrade is known");
     compare(&all)
+}
+
+/// As an application would, and as the client does.
+fn ask_in_vain(server: SocketAddr, name: &str) {
+    let name = Name::from_ascii(name).expect("a constant is a name");
+    for flags in [APPLICATION, WALK] {
+        let _ = got(server, &name, RecordType::A, flags);
+    }
+}
+
+/// Those that deny by themselves forget what they were told.
+fn forget(scene: &mut Scene, all: &[Findings]) -> Told {
+    let deniers: Vec<_> = listening()
+        .zip(all)
+        .filter(|(_, findings)| findings.makes_denials == Some(true))
+        .map(|(listening, _)| listening)
+        .collect();
+    let mut forgetful = Vec::new();
+    for (model, listen) in deniers {
+        match model.forget {
+            Some(forget) => forget(&place(scene, &host_of(scene, model.name)?, listen))?,
+            None => forgetful.push((model, listen)),
+        }
+    }
+    start(scene, &forgetful)
 }
 
 /// With what the documentation says, and with what is promised.
@@ -154,12 +202,26 @@ fn compare(all: &[Findings]) -> Told {
         .map(|(model, findings)| findings.line(model))
         .collect();
     for (model, findings) in MODELS.iter().zip(all) {
-        ensure(findings.verdict == model.verdict.to_string(), || {
-            format!(
-                "behind {} a client is to find: {}, and finds: {}",
-                model.name, model.verdict, findings.verdict
-            )
-        })?;
+        let (then, beside) = match findings.makes_denials {
+            Some(true) => (DENIED, LIKE_ANY),
+            _ => (model.verdict, model.verdict),
+        };
+        for (when, promised, found) in [
+            ("", model.verdict, &findings.verdict),
+            (" that was asked for zzz", then, &findings.then),
+            (
+                " that was asked for resolver-names.arpa",
+                beside,
+                &findings.beside,
+            ),
+        ] {
+            ensure(*found == promised.to_string(), || {
+                format!(
+                    "behind {}{when} a client is to find: {promised}, and finds: {found}",
+                    model.name
+                )
+            })?;
+        }
     }
     let document = fs::read_to_string(DOCUMENT)?;
     let missing: Vec<_> = lines

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod denied;
 mod home;
 mod lab;
 mod memory;
@@ -119,7 +120,7 @@ fn each_legacy_answer_has_its_name() {
         (ResponseCode::YXDomain, LegacyReason::OtherCode),
     ] {
         let trip = Walker::spoilt(&identity, &zones, |_, m| denied(m, code)).walk();
-        assert_eq!(trip.verdict, Verdict::Legacy { reason });
+        assert_eq!(trip.verdict, Verdict::Legacy { reason, name: None });
         assert_eq!(trip.flights, 1);
         assert!(trip.connected.is_empty());
     }
@@ -130,7 +131,8 @@ fn each_legacy_answer_has_its_name() {
     assert_eq!(
         unsigned.verdict,
         Verdict::Legacy {
-            reason: LegacyReason::NoSignatures
+            reason: LegacyReason::NoSignatures,
+            name: None,
         }
     );
     // As the root would deny it: NXDOMAIN with somebody's signatures.
@@ -146,7 +148,8 @@ fn each_legacy_answer_has_its_name() {
     assert_eq!(
         signed.walk().verdict,
         Verdict::Legacy {
-            reason: LegacyReason::SignedDenial
+            reason: LegacyReason::SignedDenial,
+            name: None,
         }
     );
 }
@@ -166,7 +169,8 @@ fn one_legacy_answer_is_enough_when_the_other_question_is_swallowed() {
         assert_eq!(
             walker.walk().verdict,
             Verdict::Legacy {
-                reason: LegacyReason::NoSuchZone
+                reason: LegacyReason::NoSuchZone,
+                name: None,
             }
         );
     }
@@ -275,6 +279,7 @@ fn verdicts_and_steps_are_told_in_stable_json() {
     assert_eq!(first["step"], "asked");
     let legacy = Verdict::Legacy {
         reason: LegacyReason::NoSuchZone,
+        name: None,
     };
     assert_eq!(
         serde_json::to_value(legacy).unwrap(),

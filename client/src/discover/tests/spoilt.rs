@@ -247,7 +247,7 @@ fn a_box_that_says_nothing_readable_at_a_first_meeting_is_legacy() {
     ] {
         let trip = first_flight(&identity, &zones, broken, silent).walk();
         let reason = LegacyReason::Unreadable;
-        assert_eq!(trip.verdict, Verdict::Legacy { reason });
+        assert_eq!(trip.verdict, Verdict::Legacy { reason, name: None });
     }
     let trip = first_flight(&identity, &zones, &[], &[dnskey, ns]).walk();
     assert_eq!(trip.verdict, Verdict::NoAnswer, "silence is no answer");

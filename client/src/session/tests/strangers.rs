@@ -211,3 +211,71 @@ fn after_a_long_sleep_failures_of_before_count_for_nothing() {
         assert_eq!(lab.route(), Route::AfterWalk, "the world may be another");
     }
 }
+
+fn denied_on_the_way() -> Verdict {
+    Verdict::Legacy {
+        reason: LegacyReason::DeniedOnTheWay,
+        name: Some(discovered(1).name),
+    }
+}
+
+#[test]
+fn whom_a_box_denies_at_a_first_meeting_is_looked_for_again_in_five_minutes_and_the_policy_decides_until_then()
+ {
+    for (policy, asks) in [
+        (LegacyPolicy::Plain, true),
+        (LegacyPolicy::Encrypted, true),
+        (LegacyPolicy::Verified, true),
+        (LegacyPolicy::Refuse, false),
+    ] {
+        let mut lab = Lab::new(policy);
+        assert_eq!(lab.walk(denied_on_the_way()), None);
+        match lab.route() {
+            // As far down the ladder as the policy says.
+            Route::Legacy => assert!(asks),
+            Route::Fail(Failure::Refused(refusal)) => {
+                assert!(!asks);
+                assert_eq!(refusal.name(), "legacy");
+                assert!(refusal.cure().contains("synth-from-dnssec no"));
+            }
+            other => panic!("{other:?}"),
+        }
+        lab.now += Duration::from_secs(299);
+        assert_ne!(lab.route(), Route::AfterWalk);
+        lab.now += Duration::from_secs(1);
+        assert_eq!(lab.route(), Route::AfterWalk);
+        assert!(lab.walk(upgraded()).is_some(), "the box forgot");
+        assert_eq!(lab.route(), Route::Encrypted);
+    }
+}
+
+#[test]
+fn whom_a_box_denies_and_who_is_known_from_elsewhere_or_vouched_for_is_refused() {
+    let known = KnownIdentity::first_met(&discovered(1));
+    for (known, enrolled) in [(Some(known), None), (None, Some(vouched(1)))] {
+        let mut lab = lab(FirstUse::Auto);
+        lab.session.begin_walk().unwrap();
+        let lesson = lab.end_with(denied_on_the_way(), known, enrolled);
+        assert_eq!(lesson, Lesson::Nothing);
+        assert_eq!(refusal(&lab), "downgraded");
+        lab.now += REFUSED_FOR;
+        assert!(matches!(lab.route(), Route::FailAndWalk(_)));
+    }
+    let revoked = KnownIdentity {
+        state: TrustState::Revoked,
+        ..KnownIdentity::first_met(&discovered(1))
+    };
+    let mut lab = lab(FirstUse::Auto);
+    lab.session.begin_walk().unwrap();
+    let lesson = lab.end(denied_on_the_way(), Some(revoked));
+    assert_eq!(lesson, Lesson::Revoke(discovered(1).name));
+    assert_eq!(refusal(&lab), "identity-revoked");
+}
+
+#[test]
+fn where_somebody_is_expected_a_boxs_own_denial_changes_nothing() {
+    let mut lab = Lab::strict();
+    lab.session.begin_walk().unwrap();
+    assert_eq!(lab.end(denied_on_the_way(), None), Lesson::Nothing);
+    assert_eq!(lab.route(), Route::Encrypted);
+}
