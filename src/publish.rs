@@ -103,6 +103,13 @@ impl Publisher {
         self.trouble.as_ref()
     }
 
+    /// Whether what was signed last says whom `publication` asks. What was never signed says nothing that is not so.
+    pub fn tells_whom_it_asks(&self, publication: &Publication) -> bool {
+        self.current.as_ref().is_none_or(|(told, _)| {
+            told.server_type == publication.server_type && told.upstreams == publication.upstreams
+        })
+    }
+
     /// How often keys are to be replaced from now on.
     pub fn replace_intervals(&mut self, intervals: Intervals) {
         self.intervals = intervals;
@@ -178,7 +185,8 @@ impl Publisher {
             Some(stamp) => Some(stamp.clone()),
             None => Stamp::load(&self.dir)?,
         };
-        if Stamp::next(last.as_ref(), now).is_err() {
+        let behind = last.as_ref().is_some_and(|last| now < last.made);
+        if behind || Stamp::next(last.as_ref(), now).is_err() {
             return Ok(());
         }
         let before = self.keys();
@@ -316,6 +324,14 @@ mod tests {
         assert!(trouble.hint.as_ref().unwrap().starts_with("set the clock"));
         assert!(publisher.renew(&publication(), NOW).is_some());
         assert_eq!(publisher.trouble(), None);
+        // By a few minutes, as a time server sets it: what is so now is said all the same.
+        let mut other = publication();
+        other.server_type = ServerType::Resolver;
+        assert!(!publisher.tells_whom_it_asks(&other));
+        let set_back = NOW.minus(Duration::from_secs(600));
+        assert!(publisher.renew(&other, set_back).is_some());
+        assert!(publisher.tells_whom_it_asks(&other) && publisher.trouble().is_none());
+        assert_eq!(publisher.stamp().unwrap().made, NOW);
     }
 
     #[test]

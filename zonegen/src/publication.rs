@@ -39,7 +39,7 @@ pub struct Stamp {
     /// The inception of every signature: back-dated, and later than the last. A record set carries no serial, so of two that
     /// were published within one second nothing else says which is the older.
     pub inception: UnixTime,
-    /// When this stamp was made: the floor for the next.
+    /// When this stamp was made, by a clock that does not go back: the next is made no earlier than [`BACK_DATED`] before.
     pub made: UnixTime,
     /// What the jitter of lifetimes is derived from.
     pub jitter_seed: u64,
@@ -136,7 +136,9 @@ impl From<StateError> for Failure {
 }
 
 impl Stamp {
-    /// The stamp of the publication after `previous`.
+    /// The stamp of the publication after `previous`. A clock that was set back a little, as time servers do at a start,
+    /// keeps nobody from saying what is so now: signatures are back-dated, and still begin after those of before and
+    /// before the present.
     pub fn next(previous: Option<&Self>, now: UnixTime) -> Result<Self, ClockBelowFloor> {
         Self::next_above(build_date(), previous, now)
     }
@@ -148,7 +150,9 @@ impl Stamp {
         now: UnixTime,
     ) -> Result<Self, ClockBelowFloor> {
         let floor = previous.map_or(build_date, |previous| previous.made.max(build_date));
-        if now < floor {
+        let begins_by_now =
+            previous.is_none_or(|previous| previous.inception.plus(ONE_SECOND) <= now);
+        if now < build_date || (now < floor && !begins_by_now) {
             return Err(ClockBelowFloor { now, floor });
         }
         let back_dated = now.minus(BACK_DATED);
@@ -163,7 +167,7 @@ impl Stamp {
         Ok(Self {
             serial,
             inception,
-            made: now,
+            made: now.max(floor),
             jitter_seed: u64::from(serial),
         })
     }
@@ -288,13 +292,36 @@ mod tests {
             Stamp::next_above(BUILT, None, now),
             Err(ClockBelowFloor { now, floor: BUILT })
         );
-        let stamp = Stamp::next_above(BUILT, None, UnixTime(2_000_000)).unwrap();
-        let now = UnixTime(1_999_999);
         let floor = UnixTime(2_000_000);
+        let stamp = Stamp::next_above(BUILT, None, floor).unwrap();
+        let now = floor.minus(BACK_DATED);
         assert_eq!(
             Stamp::next_above(BUILT, Some(&stamp), now),
             Err(ClockBelowFloor { now, floor })
         );
+        // Built later than the last publication, in the hour that would be borne.
+        let now = UnixTime(1_999_000);
+        assert_eq!(
+            Stamp::next_above(UnixTime(1_999_500), Some(&stamp), now),
+            Err(ClockBelowFloor { now, floor })
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_by_less_than_signatures_are_back_dated_goes_on() {
+        let first = UnixTime(2_000_000);
+        let mut stamp = Stamp::next_above(BUILT, None, first).unwrap();
+        for now in [1_999_999, 1_998_200, 1_996_403, 1_998_200, 2_000_001] {
+            let now = UnixTime(now);
+            let next = Stamp::next_above(BUILT, Some(&stamp), now).unwrap();
+            assert!(next.serial > stamp.serial && next.inception > stamp.inception);
+            assert!(next.inception <= now, "no signature begins in the future");
+            assert!(next.made >= stamp.made, "the floor stays");
+            stamp = next;
+        }
+        // However often that happens, it leads no further back.
+        let now = UnixTime(1_996_403);
+        assert!(Stamp::next_above(BUILT, Some(&stamp), now).is_err());
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn nothing_is_signed_while_the_clock_is_behind() {
     lab.run("new @id").unwrap();
     lab.run("zones @id --out @zones --address 192.0.2.1")
         .unwrap();
-    lab.now = UnixTime(lab.now.0 - 1);
+    lab.now = UnixTime(lab.now.0 - 3600);
     let failure = lab.refuse("zones @id --out @zones --address 192.0.2.1");
     assert_eq!(failure.exit, Exit::CannotRun);
     assert!(failure.hint.unwrap().starts_with("set the clock"));
