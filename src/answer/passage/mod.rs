@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hickory_proto::rr::{Name, RecordType};
 use zzdot_client::{
     cache::Image,
-    wire::{self, Edns, QuestionFlags, View},
+    wire::{self, Edns, QuestionFlags, Section, View},
 };
 use zzdot_zonegen::{
     lookup::Redirection,
@@ -65,6 +65,8 @@ pub(super) struct Passages {
 pub(super) struct Errand {
     pub(super) through: Through,
     pub(super) query: Arc<[u8]>,
+    /// Below these, too, there are names of resolvers.
+    suffixes: Arc<[Name]>,
     /// Our own part of the response: the question as it came, the DNAME, and the CNAME made from it.
     alias: Arc<[u8]>,
 }
@@ -124,6 +126,7 @@ impl Passages {
         Ok(Errand {
             through,
             query: wire::question(0, target, wish.qtype, flags, Some(&edns)).into(),
+            suffixes: suffixes.into(),
             alias: alias.into(),
         })
     }
@@ -151,6 +154,9 @@ impl Errand {
         if !same || edns.as_ref().is_some_and(|edns| edns.extended_rcode != 0) {
             return None;
         }
+        if !self.is_about_resolvers(&told) {
+            return None;
+        }
         let joined = wire::join(&View::parse(&self.alias).ok()?, &told).ok()?;
         let errors = edns.into_iter().flat_map(|edns| edns.options);
         let edns = Edns {
@@ -159,5 +165,16 @@ impl Errand {
         };
         let joined = wire::with_edns(&joined, Some(&edns)).ok()?;
         Image::read(&joined, clock).ok()
+    }
+
+    /// Whether all that is answered stands at names by which resolvers are discovered. An alias may lead away from them,
+    /// and then the upstream, which may be one that nobody asks for anything else, would get ordinary names into the
+    /// caches before us.
+    fn is_about_resolvers(&self, told: &View<'_>) -> bool {
+        let mut answered = told.records().filter_map(|record| match record {
+            Ok(record) => (record.section == Section::Answer).then(|| Some(record.owner.to_name())),
+            Err(_) => Some(None),
+        });
+        answered.all(|owner| owner.is_some_and(|owner| names::is_passed_on(&owner, &self.suffixes)))
     }
 }

@@ -43,6 +43,15 @@ pub(super) fn judge(name: &Name, qtype: RecordType, suffixes: &[Name]) -> Result
     if !TYPES.contains(&qtype) {
         return Err(Unfit::Type);
     }
+    judge_name(name, suffixes)
+}
+
+/// Whether records at `name` may come back.
+pub(super) fn is_passed_on(name: &Name, suffixes: &[Name]) -> bool {
+    judge_name(name, suffixes).is_ok()
+}
+
+fn judge_name(name: &Name, suffixes: &[Name]) -> Result<(), Unfit> {
     let labels: Vec<&[u8]> = name.iter().collect();
     let mut rest = labels.as_slice();
     // The step that led here is one already.
@@ -165,6 +174,35 @@ mod tests {
         assert!(judged(&deep, RecordType::A).is_err());
         deep.insert_str(0, "resolver-name.arpa.");
         assert!(judged(&deep, RecordType::A).is_err());
+    }
+
+    #[test]
+    fn labels_are_octets_and_no_text() {
+        let label = |last: u8| {
+            let mut label = b"aaaaaaaaaaaaaaaaaaaa".to_vec();
+            label[19] = last;
+            label
+        };
+        let (good, zero, dot) = (label(b'A'), label(0), label(b'.'));
+        let cases: [(&[&[u8]], bool); 11] = [
+            (&[&good, b"ZZ"], true),
+            (&[b"\0", &good, b"zz"], true),
+            (&[b"resolver-name.arpa", &good, b"zz"], true),
+            (&[&zero, b"zz"], false),
+            (&[&dot, b"zz"], false),
+            (&[&good, b"zz\0"], false),
+            (&[b"resolver-name\0", b"arpa"], false),
+            (&[b"resolver-name.arpa"], false),
+            (&[b"www.example.com.q.aaaaaaaaaaaaaaaaaaaa.zz"], false),
+            (&[b"www", b"example", b"q\0", &good, b"zz"], true),
+            (&[b"www", b"example", b"Q", &good, b"zz"], false),
+        ];
+        for (labels, passes) in cases {
+            let name = Name::from_labels(labels.iter().copied()).unwrap();
+            let judged = judge(&name, RecordType::TXT, &[]);
+            assert_eq!(judged.is_ok(), passes, "{name}");
+            assert_eq!(is_passed_on(&name, &[]), passes, "{name}");
+        }
     }
 
     #[test]

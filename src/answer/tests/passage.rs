@@ -1,6 +1,7 @@
 //! Questions that go through us to an upstream: chains of responders, one behind the other.
 
 use futures_util::FutureExt;
+use hickory_proto::{op::MessageType, rr::rdata::CNAME};
 use zzdot_zonegen::{
     name::ResolverName,
     owners::{self, passage_name},
@@ -321,6 +322,120 @@ fn no_answer_and_one_to_another_question_are_told_as_failures() {
         assert_eq!(rcode(&reply), 2);
         assert_eq!(option(&reply, 15).unwrap()[..2], u16::to_be_bytes(code));
     }
+}
+
+/// An upstream that is asked for nothing else must not get a word in about what others are asked for.
+#[test]
+fn an_alias_that_leads_to_an_ordinary_name_is_no_answer() {
+    let far = Server::before(&[]);
+    let near = Server::before(&[far.up()]);
+    let name = |text: &str| Name::from_ascii(text).unwrap();
+    let own = format!("{}.resolver-name.arpa.", far.name);
+    for (target, code) in [
+        ("www.bank.example.", 2),
+        ("zz.", 2),
+        ("resolver-name.arpa.example.", 2),
+        (own.as_str(), 0),
+        ("RESOLVER-name.arpa.", 0),
+    ] {
+        let through = near.through("resolver-name.arpa.", None);
+        let asked = pending(near.responder.say(&udp(), &signed(&through, RecordType::A)));
+        let mut told = Message::from_vec(&asked.query()).unwrap();
+        told.metadata.message_type = MessageType::Response;
+        // What is said of the checks is not our word: nothing was checked here.
+        told.metadata.authentic_data = true;
+        let address = RData::A("192.0.2.66".parse().unwrap());
+        told.answers = vec![
+            Record::from_rdata(
+                name("resolver-name.arpa."),
+                60,
+                RData::CNAME(CNAME(name(target))),
+            ),
+            Record::from_rdata(name(target), 60, address),
+        ];
+        let reply = near.responder.close(asked, Ok(told.to_vec().unwrap()));
+        assert_eq!(rcode(&reply), code, "{target}");
+        let message = Message::from_vec(&reply).unwrap();
+        let foreign = message
+            .answers
+            .iter()
+            .any(|it| it.name == name("www.bank.example."));
+        assert!(!foreign && !message.metadata.authentic_data, "{message}");
+    }
+}
+
+#[test]
+fn who_speaks_no_edns_gets_what_fits_and_no_signatures() {
+    let far = Server::before(&[]);
+    let near = Server::before(&[far.up()]);
+    for (qtype, transport, truncated) in [
+        (RecordType::NS, Transport::Udp, false),
+        (RecordType::DNSKEY, Transport::Udp, false),
+        (RecordType::DNSKEY, Transport::Tcp, false),
+    ] {
+        let name = near.through("Resolver-Name.arpa.", None);
+        let query = wire::question(ID, &name, qtype, rd(), None);
+        let reply = ask(&near.responder, transport, &query);
+        let view = View::parse(&reply).unwrap();
+        wire::answer_chain_ok(&View::parse(&query).unwrap(), &view).unwrap();
+        assert!(wire::answers_exactly(&View::parse(&query).unwrap(), &view));
+        assert!(view.edns().unwrap().is_none());
+        assert_eq!(view.truncated(), truncated, "{qtype} {transport:?}");
+        assert!(transport != Transport::Udp || reply.len() <= 512);
+        let found = types(&Message::from_vec(&reply).unwrap().answers);
+        assert!(!found.contains(&RecordType::RRSIG), "{found:?}");
+        assert!(found.contains(&qtype), "{found:?}");
+    }
+    // With signatures it does not fit into what one who speaks none is sent.
+    let asked = |size| {
+        let edns = Edns {
+            payload_size: size,
+            ..Edns::plain(true)
+        };
+        let name = near.through("resolver-name.arpa.", None);
+        let query = wire::question(ID, &name, RecordType::DNSKEY, rd(), Some(&edns));
+        let reply = ask(&near.responder, Transport::Udp, &query);
+        (View::parse(&reply).unwrap().truncated(), reply.len())
+    };
+    for size in [0, 100, 512] {
+        let (truncated, len) = asked(size);
+        assert!(truncated && len <= 512, "{size}: {len}");
+    }
+    for size in [1232, 4096, 65_535] {
+        let (truncated, len) = asked(size);
+        assert!(!truncated && len <= 1232, "{size}: {len}");
+    }
+}
+
+/// The most that comes back is what fits into a message, beside our own part of it.
+#[test]
+fn an_answer_that_leaves_no_room_for_our_own_part_is_a_failure_with_a_reason() {
+    let far = Server::before(&[]);
+    let near = Server::before(&[far.up()]);
+    let name = near.through("resolver-name.arpa.", None);
+    let query = signed(&name, RecordType::TXT);
+    let texts = |last: usize| {
+        let asked = pending(near.responder.say(&asker(Transport::Tls), &query));
+        let mut told = Message::from_vec(&asked.query()).unwrap();
+        told.metadata.message_type = MessageType::Response;
+        let owner = told.queries[0].name().clone();
+        let text = |octets: usize| RData::TXT(TXT::from_bytes(vec![&vec![b'x'; octets]; 4]));
+        told.answers = vec![Record::from_rdata(owner.clone(), 60, text(250)); 64];
+        told.answers.push(Record::from_rdata(owner, 60, text(last)));
+        let told = told.to_vec().unwrap();
+        assert!(told.len() <= usize::from(u16::MAX));
+        near.responder.close(asked, Ok(told))
+    };
+    let reply = texts(1);
+    assert!(
+        rcode(&reply) == 0 && reply.len() > 65_000,
+        "{}",
+        reply.len()
+    );
+    let reply = texts(100);
+    assert_eq!(rcode(&reply), 2);
+    assert_eq!(option(&reply, 15).unwrap()[..2], u16::to_be_bytes(24));
+    assert!(reply.len() < 600, "{}", reply.len());
 }
 
 #[test]

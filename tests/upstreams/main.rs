@@ -1,7 +1,9 @@
 //! A forwarder as the client of its upstreams: a second appliance behind the first, and servers of today.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod zone;
 
 use std::{
     net::{TcpStream, UdpSocket},
@@ -76,6 +78,8 @@ fn before(upstreams: &str, more: &str) -> Place {
 fn question(name: &str, rtype: RecordType) -> Vec<u8> {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
+    // Whoever validated says so (RFC 6840 §5.7).
+    message.metadata.authentic_data = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
     message.edns = Some(Edns::new());
     message.to_vec().unwrap()
