@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::{Lab, program, run};
 use hickory_proto::rr::Name;
-use upstreams::upstreams;
+use upstreams::{as_many_as_there_may_be, upstreams};
 
 fn ldns_verify_zone(_: &Name, file: &Path) -> Command {
     let mut command = program("ldns-verify-zone", "ldnsutils");
@@ -47,6 +47,24 @@ fn the_checkers_of_ldns_bind_and_knot_accept_what_a_forwarder_says() {
     let text = fs::read_to_string(lab.zone_file(&origin)).unwrap();
     assert_eq!(text.matches(" DNAME .\n").count(), 5, "{text}");
     assert_accepted(&lab, &origin);
+}
+
+#[test]
+fn the_checkers_of_ldns_bind_and_knot_accept_as_much_as_a_forwarder_can_say() {
+    for suffix in ["zz.", "home.dns.example."] {
+        let lab = Lab::below(suffix).asking(as_many_as_there_may_be());
+        let [origin, _] = lab.origins();
+        let text = fs::read_to_string(lab.zone_file(&origin)).unwrap();
+        for (found, times) in [
+            (" IN DNAME .\n", 17),
+            (" IN PTR ", 16),
+            (" IN KEY ", 32),
+            (" IN TLSA 3 1 1 ", 33),
+        ] {
+            assert_eq!(text.matches(found).count(), times, "{found}");
+        }
+        assert_accepted(&lab, &origin);
+    }
 }
 
 fn assert_accepted(lab: &Lab, origin: &Name) {

@@ -71,9 +71,14 @@ pub struct Lab {
 
 impl Lab {
     pub fn new() -> Self {
+        Self::below("zz.")
+    }
+
+    /// As [`Lab::new`], with a name below this.
+    pub fn below(suffix: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("zzdot-").tempdir().unwrap();
         let dir = folder.path().join("identity");
-        let suffix = Name::from_ascii("zz.").unwrap();
+        let suffix = Name::from_ascii(suffix).unwrap();
         let identity = Identity::create(&dir, &suffix, &SystemRandom::new()).unwrap();
         let lab = Self {
             folder,
@@ -90,7 +95,12 @@ impl Lab {
 
     /// As [`Lab::new`], and the zone says whom its owner asks.
     pub fn forwarder(upstreams: Vec<PublishedUpstream>) -> Self {
-        let lab = Self::new();
+        Self::new().asking(upstreams)
+    }
+
+    /// The zone says whom its owner asks.
+    pub fn asking(self, upstreams: Vec<PublishedUpstream>) -> Self {
+        let lab = self;
         let stamp = Stamp::advance(&lab.path("identity"), UnixTime::now()).unwrap();
         let publication = Publication {
             server_type: ServerType::Forwarder,
