@@ -160,12 +160,14 @@ impl Appliance {
         self.roster.changes()
     }
 
-    /// Signs the zones when that is due, and takes another key for session tickets when that is.
-    pub fn renew(&mut self) {
+    /// Signs the zones when that is due, and takes another key for session tickets when that is. False where the zones
+    /// do not say whom we ask, since they could not be signed: then nobody is told what they say about that.
+    pub fn renew(&mut self) -> bool {
         let Some(named) = &mut self.named else {
-            return;
+            return true;
         };
-        let renewed = named.renew(&publication(&self.config, self.forward.as_deref()));
+        let publication = publication(&self.config, self.forward.as_deref());
+        let renewed = named.renew(&publication);
         if let Some(published) = renewed.zones {
             self.responder.replace_zones(zones(published));
         }
@@ -173,6 +175,10 @@ impl Appliance {
             self.front.end_tls();
         }
         named.serves();
+        let is_true = named.tells_whom_it_asks(&publication);
+        let owner = || owners::upstreams_owner(named.identity().name());
+        self.responder.withhold((!is_true).then(owner));
+        is_true
     }
 
     /// Begins a roll-over, and says what happens next.
@@ -355,6 +361,7 @@ impl Appliance {
                 Resolve::Forward { require, .. } => Some(require.name()),
                 _ => None,
             },
+            "mode": self.responder.source().describe()["mode"],
             "upstreams": self.responder.source().upstreams(),
         })
     }

@@ -35,6 +35,8 @@ pub struct Named {
     served: [u8; 32],
     /// The key before that is in wrong hands, and connections still use it.
     exposed: bool,
+    /// Signed, and not served before the certificate is that they name.
+    waiting: Option<Published>,
 }
 
 /// What is new after a look at what is due.
@@ -84,6 +86,7 @@ impl Named {
             tls,
             served,
             exposed: false,
+            waiting: None,
         };
         Ok((named, published))
     }
@@ -104,18 +107,26 @@ impl Named {
         if let Err(error) = self.tickets.turn(now) {
             tracing::warn!(%error, "no new ticket key; the old one goes on");
         }
-        let zones = self.publisher.renew(publication, now);
+        if let Some(zones) = self.publisher.renew(publication, now) {
+            self.waiting = Some(zones);
+        }
         // The certificate goes first: its TLSA was announced, and the zones may name no other any more.
         if let Err(failure) = self.serve_certificate(now) {
             tracing::error!(error = %failure, "the old certificate goes on");
             return Renewed::default();
         }
+        let zones = self.waiting.take();
         // Not before the zones name the other certificate: whoever comes back looks there.
         let ends_connections = zones.is_some() && std::mem::take(&mut self.exposed);
         Renewed {
             zones,
             ends_connections,
         }
+    }
+
+    /// Whether the zones that were to be served last say whom `publication` asks.
+    pub fn tells_whom_it_asks(&self, publication: &Publication) -> bool {
+        self.waiting.is_none() && self.publisher.tells_whom_it_asks(publication)
     }
 
     /// To be called when everything new is served: what waits for that waits from now on.

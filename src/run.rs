@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// and say what is so long before the old records have run out.
 const UPSTREAMS_EVERY: Duration = Duration::from_secs(5);
 
+/// How soon it is tried again to sign what could not be signed, so that nobody need do without for long.
+const SIGN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 /// What changes within this time is told together: several upstreams are met at the same time.
 const UPSTREAMS_TOGETHER: Duration = Duration::from_millis(250);
 
@@ -98,6 +101,7 @@ async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &m
                 seen = observed_again(passed_in).unwrap_or(seen);
                 if let Some(appliance) = shared.lock().await.as_mut() {
                     appliance.reload(load(options, &seen), Trigger::Signal);
+                    upstreams.renew(appliance);
                 }
                 notify(&[NotifyState::Ready]);
             }
@@ -115,12 +119,12 @@ async fn watch(options: &Options, passed_in: &Host, shared: &Shared, signals: &m
                             seen = now;
                         }
                     }
-                    appliance.renew();
+                    upstreams.renew(appliance);
                 }
             }
             () = upstreams.changed() => {
                 if let Some(appliance) = shared.lock().await.as_mut() {
-                    appliance.renew();
+                    upstreams.renew(appliance);
                 }
             }
             () = tick(watchdog.as_mut()) => notify(&[NotifyState::Watchdog]),
@@ -142,6 +146,13 @@ impl Upstreams {
             changes: appliance.upstream_changes(),
             due: None,
             not_before: Instant::now(),
+        }
+    }
+
+    /// Has `appliance` say what is so; where it cannot, again soon.
+    fn renew(&mut self, appliance: &mut Appliance) {
+        if !appliance.renew() {
+            self.due = Some(Instant::now() + SIGN_AGAIN_AFTER);
         }
     }
 

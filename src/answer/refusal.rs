@@ -69,6 +69,11 @@ pub(super) const NOT_RECURSIVE: Refusal = Refusal::new(Event::NotRecursive, rcod
 /// RFC 8914 §4.15.
 pub(super) const NOT_READY: Refusal = Refusal::new(Event::NotReady, rcode::SERVFAIL)
     .because(ede::NOT_READY, "this server's own zones are not signed yet");
+/// As much as there is to say, and no lie.
+pub(super) const NOT_SO: Refusal = Refusal::new(Event::NotReady, rcode::SERVFAIL).because(
+    ede::NOT_READY,
+    "whom this server asks has changed, and its zone could not be signed anew",
+);
 const TRANSFER: Refusal =
     Refusal::new(Event::Transfer, rcode::REFUSED).because(ede::PROHIBITED, "no zone transfers");
 const CHAOS: Refusal = Refusal::new(Event::OtherClass, rcode::REFUSED)

@@ -45,6 +45,8 @@ pub struct Responder {
     zones: ArcSwap<LocalZones>,
     /// Under these names there are zones of ours, or will be.
     reserved: ArcSwap<Vec<Name>>,
+    /// Of this name our zones say what is not so any more.
+    withheld: ArcSwapOption<Name>,
     special: ArcSwap<SpecialNames>,
     secrets: ArcSwap<Secrets>,
     source: ArcSwap<Arc<dyn Source>>,
@@ -62,6 +64,7 @@ impl Responder {
             access: ArcSwap::default(),
             zones: ArcSwap::default(),
             reserved: ArcSwap::default(),
+            withheld: ArcSwapOption::empty(),
             special: ArcSwap::from_pointee(SpecialNames::new(&[])),
             secrets: ArcSwap::from_pointee(Secrets::new(secret)),
             source: ArcSwap::from_pointee(source),
@@ -103,6 +106,15 @@ impl Responder {
     pub fn reserve(&self, names: Vec<Name>) {
         self.reserved.store(Arc::new(names));
         self.everything_changed();
+    }
+
+    /// Says nothing about `name` from now on, though there is something in our zones: it is not so any more, and what is
+    /// so could not be signed. None: everything is as it is said.
+    pub fn withhold(&self, name: Option<Name>) {
+        if self.withheld.load().as_deref() != name.as_ref() {
+            self.withheld.store(name.map(Arc::new));
+            self.views.own_changed();
+        }
     }
 
     /// Beside `.zz` and the special names of the RFCs, names under these suffixes never leave the
@@ -328,6 +340,9 @@ impl Responder {
             return Ok(None);
         };
         let qtype = RecordType::from(asked.qtype);
+        if self.withheld.load().as_deref() == Some(&name) {
+            return Err(refusal::NOT_SO);
+        }
         let zones = self.zones.load();
         let (event, view, mut local) = match zones.lookup(&name, qtype, terms.dnssec_ok()) {
             Some(local) => (Event::AnsweredFromZone, views.zones, local),

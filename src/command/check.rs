@@ -9,11 +9,12 @@ use zzdot_zonegen::{
     exit::Failure,
     identity::Identity,
     publication::{Stamp, StateError},
+    zone::ServerType,
 };
 
 use super::{Place, daemon, print};
 use crate::{
-    config::{Config, PublishMode, Resolve},
+    config::{Config, PublishMode, Require, Resolve},
     error, listen, resolve,
     run::{self, Options},
 };
@@ -96,19 +97,34 @@ fn text(config: &Config, name: Option<&str>, running: bool) -> String {
         ),
         Resolve::Local { resolver, .. } => ("local", resolver.to_string()),
     };
+    let require = match &config.resolve {
+        Resolve::Forward { require, .. } => match require {
+            Require::Any => "",
+            Require::Encrypted => "require     encrypted: nothing is asked in cleartext\n",
+            Require::Authenticated => {
+                "require     authenticated: nobody is asked who does not prove who it is\n"
+            }
+        },
+        _ => "",
+    };
     let published = config.published.iter().map(ToString::to_string);
     let access = config.access.networks().iter().map(ToString::to_string);
     let published = match config.mode {
         PublishMode::Own => format!(
-            "published   {} as {}\n",
+            "published   {} as {}{}\n",
             joined(&published.collect::<Vec<_>>()),
-            config.server_type
+            config.server_type,
+            match (&config.resolve, config.server_type) {
+                (Resolve::Local { resolver, .. }, ServerType::Forwarder) =>
+                    format!(", which asks {resolver} in cleartext on this machine"),
+                _ => String::new(),
+            }
         ),
         PublishMode::Transparent => String::new(),
     };
     format!(
         "name        {}\nstate-dir   {}\ncontrol     {}\ndns         {}\ndot         {}\n\
-         access      {}\nresolve     {mode}, from {from}\n{published}{}",
+         access      {}\nresolve     {mode}, from {from}\n{require}{published}{}",
         match config.mode {
             PublishMode::Own => name.unwrap_or("none yet; the first start makes one"),
             PublishMode::Transparent => "none: discovery is left to the upstreams",

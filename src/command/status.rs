@@ -150,9 +150,9 @@ mod tests {
              next         2027-01-15T08:00:00Z serve the next certificate\n\
              next         sign: waits for the step before it to be served\n\
              resolve      forward\n\
-             upstream     9.9.9.9:53 plain, 12 ms, 5 answered, 1 failed, resting\n\
+             upstream     9.9.9.9:53 plain, 12 ms, 5 answered, 1 failed; others are asked first\n\
              upstream     9.9.9.10:53 plain, not asked yet, 0 answered, 0 failed\n\
-             upstream     9.9.9.11:53 plain, -, 0 answered, 1 failed\n\
+             upstream     9.9.9.11:53 plain, 0 answered, 1 failed\n\
              connections  3\n\
              not reloaded zzdot.toml:1: wrong\n\
              hint         right it\n  cookie-good                       4\n"

@@ -72,7 +72,12 @@ fn list(told: &Value) -> String {
         }
     }
     if upstreams.is_empty() {
-        text.push_str("no upstream is asked\n");
+        text.push_str(match told["mode"].as_str() {
+            Some("recursive") => {
+                "no upstream is asked: answers come from the authoritative servers (mode \"recursive\")\n"
+            }
+            _ => "no upstream is asked: this host names no name server but itself\n",
+        });
     }
     text
 }
@@ -87,7 +92,8 @@ pub(super) fn line(upstream: &Value) -> String {
         None => "not reached",
     };
     write!(line, " {transport}").expect("a string takes everything");
-    if upstream["on-this-machine"] == true && upstream["transport"].is_string() {
+    // Where it matters: nobody else can listen.
+    if upstream["on-this-machine"] == true && transport == "plain" {
         line.push_str(" on this machine");
     }
     let proof = word("proof");
@@ -99,17 +105,17 @@ pub(super) fn line(upstream: &Value) -> String {
         write!(line, ", {name}, a {kind}").expect("a string takes everything");
     }
     let latency = match upstream["latency-ms"].as_u64() {
-        Some(ms) => format!("{ms} ms"),
-        None if upstream["failed"] == 0 => "not asked yet".into(),
-        None => "-".into(),
+        Some(ms) => format!(", {ms} ms"),
+        None if upstream["failed"] == 0 => ", not asked yet".into(),
+        None => String::new(),
     };
     let resting = match upstream["resting"] == true {
-        true => ", resting",
+        true => "; others are asked first",
         false => "",
     };
     write!(
         line,
-        ", {latency}, {} answered, {} failed{resting}",
+        "{latency}, {} answered, {} failed{resting}",
         upstream["answered"], upstream["failed"],
     )
     .expect("a string takes everything");
@@ -141,8 +147,10 @@ mod tests {
             "192.0.2.1:53 dot (dane), 8g2l0qv7c4m1t5b9r3se.zz, a resolver, 12 ms, 5 answered, 1 failed\n\
              192.0.2.2:53 plain, not asked yet, 0 answered, 0 failed\n\
              127.0.0.1:5335 plain on this machine, 1 ms, 2 answered, 0 failed\n\
-             192.0.2.3:53 not reached, -, 0 answered, 3 failed, resting\n  the anchor changed\n"
+             192.0.2.3:53 not reached, 0 answered, 3 failed; others are asked first\n  the anchor changed\n"
         );
-        assert_eq!(list(&Value::Null), "no upstream is asked\n");
+        let none = |mode| list(&serde_json::json!({"mode": mode, "upstreams": []}));
+        assert!(none("recursive").contains("from the authoritative servers"));
+        assert!(none("forward").contains("names no name server"));
     }
 }

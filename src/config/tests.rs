@@ -292,13 +292,13 @@ fn each_mistake_is_told_with_place_key_finding_and_remedy() {
         (
             "[resolve]\nupstreams = [\"tls://192.0.2.1\"]\n",
             "zzdot.toml:2: resolve.upstreams: \"tls://192.0.2.1\" lacks the name that the \
-             certificate must bear, or the pin of its key; allowed: \"system\", ADDRESS[:PORT], \
+             certificate must bear, behind a #, or the pin of its key; allowed: \"system\", ADDRESS[:PORT], \
              tls://ADDRESS[:PORT]#NAME, tls://ADDRESS[:PORT]?pin=sha256/BASE64, \
              https://ADDRESS[:PORT]/PATH#NAME, or quic://ADDRESS[:PORT]#NAME",
         ),
         (
             "[resolve]\nupstreams = [\"sdns://192.0.2.1\"]\n",
-            "zzdot.toml:2: resolve.upstreams: \"sdns://192.0.2.1\" has an unknown scheme; \
+            "zzdot.toml:2: resolve.upstreams: \"sdns://192.0.2.1\" has the unknown scheme \"sdns\"; \
              allowed: \"system\", ADDRESS[:PORT], tls://ADDRESS[:PORT]#NAME, \
              tls://ADDRESS[:PORT]?pin=sha256/BASE64, https://ADDRESS[:PORT]/PATH#NAME, or \
              quic://ADDRESS[:PORT]#NAME",

@@ -113,52 +113,114 @@ impl FromStr for Upstream {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = |why: &str| format!("{text:?} {why}; allowed: \"system\", {FORMS}");
         let Some((scheme, rest)) = text.split_once("://") else {
-            let endpoint: Endpoint = text.parse().map_err(|_| refuse("is not an address"))?;
+            let endpoint = endpoint_in(text, "").map_err(|why| refuse(&why))?;
             return Ok(Self::at(usable(endpoint.or_port(53)).map_err(refuse)?));
         };
         let (rest, name) = match rest.split_once('#') {
             Some((rest, name)) => (rest, Some(name)),
             None => (rest, None),
         };
-        let (endpoint, parameters) = match rest.split_once('?') {
-            Some((endpoint, parameters)) => (endpoint, Some(parameters)),
+        let (place, parameters) = match rest.split_once('?') {
+            Some((place, parameters)) => (place, Some(parameters)),
             None => (rest, None),
         };
+        // Schemes have no case (RFC 3986 §3.1).
+        let scheme = scheme.to_ascii_lowercase();
+        let (place, over) = match scheme.as_str() {
+            "tls" => (place, Over::Tls),
+            "quic" => (place, Over::Quic),
+            "https" => {
+                let (place, path) = path_in(place).map_err(|why| refuse(&why))?;
+                (place, Over::Https { path })
+            }
+            other => return Err(refuse(&unknown_scheme(other))),
+        };
+        let endpoint = endpoint_in(place, &scheme).map_err(|why| refuse(&why))?;
         let pins = match parameters {
             Some(parameters) => pins_in(parameters).map_err(|why| refuse(&why))?,
             None => Vec::new(),
         };
-        let (endpoint, over) = match scheme {
-            "tls" => (endpoint, Over::Tls),
-            "quic" => (endpoint, Over::Quic),
-            "https" => {
-                let at = endpoint.find('/');
-                let at = at.ok_or_else(|| refuse("lacks a path, as /dns-query is one"))?;
-                let (endpoint, path) = endpoint.split_at(at);
-                let path = path.to_owned();
-                (endpoint, Over::Https { path })
-            }
-            _ => return Err(refuse("has an unknown scheme")),
-        };
         if name.is_none() && pins.is_empty() {
             return Err(refuse(
-                "lacks the name that the certificate must bear, or the pin of its key",
+                "lacks the name that the certificate must bear, behind a #, or the pin of its key",
             ));
         }
-        let endpoint: Endpoint = endpoint.parse().map_err(|_| refuse("is not an address"))?;
-        let name = name
-            .map(|name| DnsName::try_from(name.strip_suffix('.').unwrap_or(name).to_owned()))
-            .transpose()
-            .map_err(|_| refuse("does not end in a host name"))?;
+        let name = name.map(name_in).transpose();
         Ok(Self {
             address: usable(endpoint.or_port(over.port())).map_err(refuse)?,
             kind: UpstreamKind::Tls {
                 over,
-                name: name.map(ServerName::DnsName),
+                name: name.map_err(|why| refuse(&why))?.map(ServerName::DnsName),
                 pins,
             },
         })
     }
+}
+
+/// The address in `place`, which stands behind `scheme`; nothing stands there where there is none.
+fn endpoint_in(place: &str, scheme: &str) -> Result<Endpoint, String> {
+    if let Ok(endpoint) = place.parse() {
+        return Ok(endpoint);
+    }
+    let port = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let host = match place.rsplit_once(':') {
+        Some((_, "0")) => return Err("names port 0".to_owned()),
+        Some((host, digits)) if port(digits) => host,
+        _ => place,
+    };
+    let is_name = |text: &str| {
+        text.contains(|it: char| it.is_ascii_alphabetic())
+            && !text.contains(':')
+            && DnsName::try_from(text).is_ok()
+    };
+    Err(match (scheme, place.split_once('#')) {
+        ("", Some((address, name))) if address.parse::<Endpoint>().is_ok() => {
+            format!(
+                "has a name that nothing is proved by in cleartext: write tls://{address}#{name}"
+            )
+        }
+        _ if is_name(host) => format!(
+            "has the name {host:?} where an address belongs, and nobody can be asked for names before there is an \
+             upstream"
+        ),
+        ("", _) => "is not an address".to_owned(),
+        _ => format!("has {place:?} where an address belongs"),
+    })
+}
+
+/// Address and path of a URL.
+fn path_in(place: &str) -> Result<(&str, String), String> {
+    let at = place
+        .find('/')
+        .ok_or("lacks a path, as /dns-query is one")?;
+    let (place, path) = place.split_at(at);
+    // RFC 3986 §3.3; what else there is has to be percent-encoded.
+    let fits = |octet: u8| octet.is_ascii_graphic() && !b"\"<>[]\\^`{|}".contains(&octet);
+    match path.bytes().all(fits) {
+        true => Ok((place, path.to_owned())),
+        false => Err(format!("has {path:?}, which is no path of a URL")),
+    }
+}
+
+fn name_in(text: &str) -> Result<DnsName<'static>, String> {
+    if text.contains("?pin=") {
+        return Err("has the pin behind the name; it stands before the #".to_owned());
+    }
+    let name = text.strip_suffix('.').unwrap_or(text).to_owned();
+    let is_address = name.parse::<IpAddr>().is_ok();
+    let name = DnsName::try_from(name).ok().filter(|_| !is_address);
+    name.ok_or_else(|| format!("has {text:?} behind the #, which is not a host name"))
+}
+
+fn unknown_scheme(scheme: &str) -> String {
+    let meant = match scheme {
+        "dot" => ", which is written tls://",
+        "doh" | "h2" | "http" => ", which is written https://",
+        "doq" | "h3" => ", which is written quic://",
+        "dns" | "udp" | "tcp" => "; an address alone is asked as well as it can be",
+        _ => "",
+    };
+    format!("has the unknown scheme {scheme:?}{meant}")
 }
 
 impl TryFrom<String> for Upstream {
@@ -216,6 +278,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Upstream>().unwrap().to_string(), text);
         }
+        let loud = "TLS://192.0.2.1:853#dns.example"
+            .parse::<Upstream>()
+            .unwrap();
+        assert_eq!(loud.to_string(), "tls://192.0.2.1:853#dns.example");
         let short = format!("tls://192.0.2.1?pin={PIN}");
         let UpstreamKind::Tls { name, pins, .. } = short.parse::<Upstream>().unwrap().kind else {
             panic!("a pin is a proof");
@@ -232,13 +298,50 @@ mod tests {
             ("tls://192.0.2.1?pin=sha1/AAAA", "which is not"),
             ("tls://192.0.2.1?pins=1#a.example", "has \"pins=1\""),
             ("tls://0.0.0.0#a.example", "is the unspecified address"),
-            ("tls://192.0.2.1#", "does not end in a host name"),
-            ("sdns://192.0.2.1#a.example", "has an unknown scheme"),
+            (
+                "tls://192.0.2.1#",
+                "has \"\" behind the #, which is not a host name",
+            ),
+            (
+                "tls://192.0.2.1#192.0.2.1",
+                "has \"192.0.2.1\" behind the #",
+            ),
+            (
+                "tls://192.0.2.1#a.example?pin=sha256/AAAA",
+                "the pin behind the name",
+            ),
+            ("sdns://192.0.2.1#a", "has the unknown scheme \"sdns\""),
+            ("doh://192.0.2.1/x#a", "\"doh\", which is written https://"),
+            ("udp://192.0.2.1", "\"udp\"; an address alone is asked"),
+            ("192.0.2.1#a.example", "write tls://192.0.2.1#a.example"),
+            (
+                "dns.example",
+                "has the name \"dns.example\" where an address",
+            ),
+            (
+                "dns.example:853",
+                "has the name \"dns.example\" where an address",
+            ),
+            ("192.0.2.1.1", "is not an address"),
+            ("192.0.2.1:0", "names port 0"),
+            ("tls://[2001:db8::1]:0#a.example", "names port 0"),
+            ("tls:192.0.2.1", "is not an address"),
+            ("quic://", "has \"\" where an address belongs"),
+            ("tls://[2001:db8::1#a.example", "where an address belongs"),
+            (
+                "https://192.0.2.1/dns query#a.example",
+                "has \"/dns query\", which is no path of a URL",
+            ),
+            (
+                "https://192.0.2.1/dns-query{?dns}#a.example",
+                "which is no path of a URL",
+            ),
+            ("https://192.0.2.1dns-query#a.example", "lacks a path"),
             ("https://192.0.2.1#a.example", "lacks a path"),
             ("https://192.0.2.1/dns-query", "lacks the name"),
             (
                 "https://dns.example/dns-query#dns.example",
-                "is not an address",
+                "has the name \"dns.example\" where an address",
             ),
             ("quic://192.0.2.1", "lacks the name"),
         ] {
