@@ -164,10 +164,7 @@ fn forward(
     }
     let forward = Arc::new(Forward::new(servers));
     let source: Arc<dyn Source> = match upstreams.first() {
-        Some(first) => Arc::new(Forwarding(LoopGuard::new(
-            Arc::clone(&forward),
-            first.address,
-        ))),
+        Some(_) => Arc::new(Forwarding(LoopGuard::new(Arc::clone(&forward)))),
         None => Arc::clone(&forward) as Arc<dyn Source>,
     };
     Ok(Built {

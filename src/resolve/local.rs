@@ -29,7 +29,7 @@ impl Local {
         Self {
             resolver,
             server_type,
-            guard: LoopGuard::new(Arc::clone(&forward), resolver),
+            guard: LoopGuard::new(Arc::clone(&forward)),
             forward,
         }
     }

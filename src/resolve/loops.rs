@@ -1,8 +1,9 @@
 //! Notices when the upstream asks us: then a question would go round until it times out.
 //!
-//! When questions go unanswered, the upstream is asked for a random name below `test.` (RFC 6761
+//! When questions go unanswered, each upstream is asked for a random name of its own below `test.` (RFC 6761
 //! §6.2), which says nothing about anybody; should that very question arrive here, there is a
-//! circle. Nothing is probed before that: a circle makes itself felt.
+//! circle through that upstream, and it is left out for a while. Nothing is probed before that: a
+//! circle makes itself felt.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +24,7 @@ use super::{Forward, Passage, Resolution, ResolveError, Source};
 /// How long a circle is believed to last once it was seen.
 const BELIEVED_FOR: Duration = Duration::from_secs(20);
 
-/// The least time between two probes.
+/// The least time from one look at all upstreams to the next.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the probe may take: it never leaves the machines next to this one.
@@ -31,30 +32,31 @@ const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
 const SERVFAIL: u16 = 2;
 
-/// A [`Forward`] that says [`ResolveError::Loop`] when its upstream leads back here.
+/// A [`Forward`] that leaves out upstreams that lead back here, and says [`ResolveError::Loop`] when none is left.
 #[derive(Debug)]
 pub(super) struct LoopGuard {
     inner: Arc<Forward>,
-    /// Named in the error.
-    upstream: SocketAddr,
-    /// The random name; nobody else asks for it.
-    probe: Name,
-    seen: Mutex<Seen>,
+    upstreams: Vec<Watched>,
+    probed: Mutex<Option<Instant>>,
 }
 
-#[derive(Debug, Default)]
-struct Seen {
-    circle_until: Option<Instant>,
-    probed: Option<Instant>,
+#[derive(Debug)]
+struct Watched {
+    /// Named in the error.
+    address: SocketAddr,
+    /// The random name that this upstream alone is asked for.
+    probe: Name,
+    /// The same in wire form.
+    wire: Vec<u8>,
 }
 
 impl LoopGuard {
-    pub(super) fn new(inner: Arc<Forward>, upstream: SocketAddr) -> Self {
+    pub(super) fn new(inner: Arc<Forward>) -> Self {
+        let upstreams = inner.addresses().map(Watched::new).collect();
         Self {
             inner,
-            upstream,
-            probe: random_name(),
-            seen: Mutex::default(),
+            upstreams,
+            probed: Mutex::default(),
         }
     }
 
@@ -67,15 +69,11 @@ impl LoopGuard {
         query: Arc<[u8]>,
         deadline: Instant,
     ) -> Result<Vec<u8>, ResolveError> {
-        let circle = ResolveError::Loop {
-            upstream: self.upstream,
-        };
-        if self.is_probe(&query) {
-            self.seen().circle_until = Some(Instant::now() + BELIEVED_FOR);
-            return Err(circle);
-        }
-        if self.is_circle() {
-            return Err(circle);
+        if let Some(at) = self.probe_of(&query) {
+            let upstream = self.upstreams[at].address;
+            tracing::error!(%upstream, "the upstream leads back to this server");
+            self.inner.leads_back(at, Instant::now() + BELIEVED_FOR);
+            return Err(ResolveError::Loop { upstream });
         }
         let outcome = self.inner.resolve(query, deadline).await;
         let suspicious = match &outcome {
@@ -83,58 +81,63 @@ impl LoopGuard {
             Ok(answer) => View::parse(answer).is_ok_and(|view| view.rcode() == SERVFAIL),
             Err(_) => false,
         };
-        if suspicious && self.may_probe() && self.leads_back(deadline).await {
-            tracing::error!(upstream = %self.upstream, "the upstream leads back to this server");
-            return Err(circle);
+        if suspicious && self.may_probe() {
+            self.probe(deadline).await;
+            if let Some(circle) = self.inner.circle() {
+                return Err(circle);
+            }
         }
         outcome
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn may_probe(&self) -> bool {
         let now = Instant::now();
-        let mut seen = self.seen();
-        let may = seen.probed.is_none_or(|last| now - last >= PROBE_EVERY);
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = probed.is_none_or(|last| now - last >= PROBE_EVERY);
         if may {
-            seen.probed = Some(now);
+            *probed = Some(now);
         }
         may
     }
 
-    fn is_circle(&self) -> bool {
-        let until = self.seen().circle_until;
-        until.is_some_and(|until| Instant::now() < until)
+    /// Which upstream was asked for this, and nobody else.
+    fn probe_of(&self, query: &[u8]) -> Option<usize> {
+        let asked = View::parse(query).ok()?.question()?;
+        let mut upstreams = self.upstreams.iter();
+        upstreams.position(|upstream| asked.wire_name.eq_ignore_ascii_case(&upstream.wire))
     }
 
-    fn is_probe(&self, query: &[u8]) -> bool {
-        let wire = self.probe.to_bytes();
-        let asked = View::parse(query).ok().and_then(|view| view.question());
-        match (wire, asked) {
-            (Ok(wire), Some(asked)) => asked.wire_name.eq_ignore_ascii_case(&wire),
-            _ => false,
-        }
-    }
-
-    /// Asks the upstream for the random name, and says whether that came back here before
-    /// `deadline`. The asking goes on after that, for the questions to come.
-    async fn leads_back(&self, deadline: Instant) -> bool {
+    /// Asks each upstream for its random name, and waits until `deadline`. The asking goes on after that, for the
+    /// questions to come.
+    async fn probe(&self, deadline: Instant) {
         let flags = QuestionFlags {
             rd: true,
             ..QuestionFlags::default()
         };
-        let probe = wire::question(0, &self.probe, RecordType::TXT, flags, None);
-        let inner = Arc::clone(&self.inner);
-        let asking = tokio::spawn(async move {
-            // What it answers does not matter, only whether it asks here in the meantime.
-            let _ = inner
-                .resolve(probe.into(), Instant::now() + PROBE_WITHIN)
-                .await;
-        });
-        let _ = tokio::time::timeout_at(deadline, asking).await;
-        self.is_circle()
+        let mut asking = Vec::new();
+        for (at, upstream) in self.upstreams.iter().enumerate() {
+            let probe = wire::question(0, &upstream.probe, RecordType::TXT, flags, None);
+            let inner = Arc::clone(&self.inner);
+            asking.push(tokio::spawn(async move {
+                // What it answers does not matter, only whether it asks here in the meantime.
+                let until = Instant::now() + PROBE_WITHIN;
+                inner.try_one(at, &probe, until).await;
+            }));
+        }
+        let all = futures_util::future::join_all(asking);
+        let _ = tokio::time::timeout_at(deadline, all).await;
+    }
+}
+
+impl Watched {
+    fn new(address: SocketAddr) -> Self {
+        let probe = random_name();
+        let wire = probe.to_bytes().expect("a name of two labels has octets");
+        Self {
+            address,
+            probe,
+            wire,
+        }
     }
 }
 
@@ -167,5 +170,97 @@ impl Source for Forwarding {
 
     fn upstreams(&self) -> Vec<serde_json::Value> {
         self.0.inner().upstreams()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
+    use hickory_proto::op::{Message, MessageType, ResponseCode};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    fn about(name: &str) -> Arc<[u8]> {
+        let name = Name::from_ascii(name).unwrap();
+        wire::question(7, &name, RecordType::A, QuestionFlags::default(), None).into()
+    }
+
+    fn answer(query: &[u8], rcode: ResponseCode) -> Vec<u8> {
+        let mut message = Message::from_vec(query).unwrap();
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.response_code = rcode;
+        message.to_vec().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_circle_through_one_upstream_takes_no_other_with_it() {
+        let bind = async || UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (circle, other) = (bind().await, bind().await);
+        let addresses = [&circle, &other].map(|socket| socket.local_addr().unwrap());
+        let guard = Arc::new(LoopGuard::new(Arc::new(Forward::plain(&addresses))));
+        let (asked, works) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let ours: Arc<OnceLock<Arc<LoopGuard>>> = Arc::default();
+        ours.set(Arc::clone(&guard)).unwrap();
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut buffer = [0; 1232];
+            loop {
+                let (length, from) = circle.recv_from(&mut buffer).await.unwrap();
+                let query: Arc<[u8]> = buffer[..length].into();
+                counted.fetch_add(1, Ordering::SeqCst);
+                let asks_us = ours
+                    .get()
+                    .unwrap()
+                    .resolve(Arc::clone(&query), Instant::now() + WITHIN);
+                // Whatever else it asks us is on its way to itself.
+                if ours.get().unwrap().probe_of(&query).is_some() {
+                    asks_us.await.unwrap_err();
+                }
+                circle
+                    .send_to(&answer(&query, ResponseCode::ServFail), from)
+                    .await
+                    .unwrap();
+            }
+        });
+        let answers = Arc::clone(&works);
+        tokio::spawn(async move {
+            let mut buffer = [0; 1232];
+            loop {
+                let (length, from) = other.recv_from(&mut buffer).await.unwrap();
+                let rcode = match answers.load(Ordering::SeqCst) {
+                    true => ResponseCode::NoError,
+                    false => ResponseCode::ServFail,
+                };
+                other
+                    .send_to(&answer(&buffer[..length], rcode), from)
+                    .await
+                    .unwrap();
+            }
+        });
+        let rcode = async |name: &str| {
+            let answer = guard
+                .resolve(about(name), Instant::now() + WITHIN)
+                .await
+                .unwrap();
+            Message::from_vec(&answer).unwrap().metadata.response_code
+        };
+        // Neither answers, for different reasons: nothing is said about the one that fails for its own.
+        assert_eq!(rcode("a.example.").await, ResponseCode::ServFail);
+        let before = asked.load(Ordering::SeqCst);
+        assert!(before >= 2, "the question, and what only it was asked");
+        works.store(true, Ordering::SeqCst);
+        assert_eq!(rcode("b.example.").await, ResponseCode::NoError);
+        assert_eq!(asked.load(Ordering::SeqCst), before, "it is left out");
     }
 }

@@ -1,10 +1,9 @@
 //! What people are told about upstreams: `zzdot status` and `zzdot upstreams`.
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use zzdot_client::upstream::Standing;
 
-use super::{Forward, Reach, Server, order::Health};
+use super::{Forward, Reach, Server, health::Health};
 
 impl Forward {
     /// Each upstream, as `zzdot status --json` tells it; in the order of the configuration.
@@ -41,10 +40,13 @@ impl Server {
             "proof": published.as_ref().map(|upstream| upstream.proof.to_string()),
             "published-as": published.as_ref().map(|upstream| upstream.id.to_string()),
             "why": null,
-            "resting": health.rests(Instant::now().into_std()),
+            "resting": health.rests(),
+            "suspect": health.is_suspect(),
             "latency-ms": health.latency().map(|time| time.as_millis() as u64),
             "answered": health.answered,
             "failed": health.failed,
+            "probes": health.probes,
+            "probes-failed": health.probes_failed,
         });
         if let Reach::Discovered(discovered) = &self.reach {
             let standing = discovered.standing();

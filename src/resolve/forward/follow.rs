@@ -6,16 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_proto::{
-    op::Message,
-    rr::{RData, RecordType},
-};
+use hickory_proto::{op::Message, rr::RData};
+use tokio::sync::watch;
 use zzdot_client::{
     discover::Discovered,
     exchange::ExchangeLimits,
     upstream::{Standing, Upstream},
-    wire::{QuestionFlags, question},
 };
+
+use super::probe::about_itself;
 
 /// How often it is looked: what it says is in our zone within a TTL (60 s), with time to validate, to sign and to be late.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -23,8 +22,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// How long the answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// Looks until the upstream is let go of.
-pub(super) async fn follow(upstream: Weak<Upstream>) {
+/// What came of looking.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) began: Instant,
+    pub(super) answered: bool,
+}
+
+/// Looks until the upstream is let go of, and tells whether it answered.
+pub(super) async fn follow(upstream: Weak<Upstream>, told: watch::Sender<Option<Look>>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(upstream) = upstream.upgrade() else {
@@ -38,13 +44,14 @@ pub(super) async fn follow(upstream: Weak<Upstream>) {
         else {
             continue;
         };
-        let name = found.name.as_name();
-        let query = question(0, name, RecordType::SOA, QuestionFlags::default(), None);
+        let query = about_itself(&found.name);
         // Over TLS: questions to whoever is upgraded go nowhere else.
-        let deadline = Instant::now() + ANSWER_WITHIN;
+        let began = tokio::time::Instant::now().into_std();
         let asked = upstream
-            .ask(&query, ExchangeLimits::default(), deadline)
+            .ask(&query, ExchangeLimits::default(), began + ANSWER_WITHIN)
             .await;
+        let answered = asked.answer.is_ok();
+        told.send_replace(Some(Look { began, answered }));
         if asked.answer.is_ok_and(|answer| is_news(&found, &answer)) {
             upstream.look_again();
         }

@@ -15,11 +15,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 use zzdot_client::wire::View;
 
 use self::{
-    order::Health,
+    health::Health,
     reach::{Reached, Tier},
 };
 use super::{
@@ -30,8 +30,10 @@ use super::{
 mod describe;
 mod discovery;
 mod follow;
+mod health;
 mod order;
 mod pass;
+mod probe;
 mod published;
 mod reach;
 mod roster;
@@ -73,6 +75,8 @@ struct Shared {
     health: Mutex<Vec<Health>>,
     packets: AtomicU64,
     refused: AtomicU64,
+    /// Where upstreams are looked after; none where this was made outside of any.
+    runtime: Option<Handle>,
 }
 
 impl Forward {
@@ -89,16 +93,47 @@ impl Forward {
         )
     }
 
+    /// Call within the runtime in which upstreams are to be looked after.
     pub(crate) fn new(servers: Vec<Server>) -> Self {
         let health = servers.iter().map(|_| Health::new()).collect();
+        let shared = Arc::new(Shared {
+            servers,
+            health: Mutex::new(health),
+            packets: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            runtime: Handle::try_current().ok(),
+        });
+        for (at, server) in shared.servers.iter().enumerate() {
+            if let Reach::Discovered(discovered) = &server.reach {
+                shared.heed(at, discovered.looks());
+            }
+        }
         Self {
-            shared: Arc::new(Shared {
-                servers,
-                health: Mutex::new(health),
-                packets: AtomicU64::new(0),
-                refused: AtomicU64::new(0),
-            }),
+            shared,
             in_flight: InFlight::default(),
+        }
+    }
+
+    /// The servers, in the order of the configuration.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.shared.servers.iter().map(|server| server.address)
+    }
+
+    /// What this server is asked comes back to us, and will until then for all that is known: it is left out.
+    pub(super) fn leads_back(&self, at: usize, until: Instant) {
+        self.shared.health()[at].on_circle(until.into_std());
+    }
+
+    /// That all servers lead back to us, if they do.
+    pub(super) fn circle(&self) -> Option<ResolveError> {
+        self.shared.circle()
+    }
+
+    /// Asks one server, and nobody else when it fails. What it answers does not matter, nor that it does not.
+    pub(super) async fn try_one(&self, at: usize, query: &[u8], deadline: Instant) {
+        let attempt = self.shared.attempt(at, PACKETS_AN_ATTEMPT, query, deadline);
+        if let Ok(attempt) = tokio::time::timeout_at(deadline, attempt).await {
+            self.shared.count_packets(attempt.spent);
         }
     }
 
@@ -147,8 +182,7 @@ impl Source for Forward {
 
 impl fmt::Debug for Forward {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses = self.shared.servers.iter().map(|server| server.address);
-        out.debug_list().entries(addresses).finish()
+        out.debug_list().entries(self.addresses()).finish()
     }
 }
 
@@ -158,6 +192,7 @@ struct Attempt {
     /// Packets that it had been given.
     given: u32,
     spent: u32,
+    began: Instant,
     took: Duration,
     outcome: Result<Vec<u8>, ResolveError>,
 }
@@ -169,48 +204,57 @@ impl Shared {
 
     /// Asks one upstream after the other until an answer may be passed on: each at most once, the
     /// next as soon as one failed or is slow.
-    async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Vec<u8>, ResolveError> {
-        if self.servers.is_empty() {
-            return Err(ResolveError::NoUpstream);
-        }
+    async fn ask(
+        self: &Arc<Self>,
+        query: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ResolveError> {
+        let tiers = self.tiers();
+        let (order, at_work) = {
+            let health = self.health();
+            let order = order::order(&health, &tiers, Instant::now().into_std());
+            let at_work = order::at_work(&health, &order);
+            (order, at_work)
+        };
+        let Some(&first) = order.first() else {
+            return Err(self.circle().unwrap_or(ResolveError::NoUpstream));
+        };
         if self.servers.len() == 1 {
             // Nobody to hedge with, nothing to choose from.
             let given = PACKETS_AN_ATTEMPT.min(MAX_PACKETS_A_QUESTION);
-            return self.judge(self.attempt(0, given, query, deadline).await);
+            return self.judge(self.attempt(first, given, query, deadline).await);
         }
         if discovery::is_about_resolvers(query) {
             // Two upstreams are two resolvers: what one says of itself and what another one does make nobody whole.
-            let health = self.health().clone();
-            let now = Instant::now().into_std();
-            let at_work = health.iter().position(|upstream| !upstream.rests(now));
-            let at = at_work.unwrap_or(0);
+            let at = order[..at_work].iter().copied().min().unwrap_or(first);
             return self.judge(self.attempt(at, PACKETS_AN_ATTEMPT, query, deadline).await);
         }
-        let tiers = self.tiers();
-        let now = Instant::now().into_std();
-        let mut waiting = order::order(&self.health(), &tiers, now).into_iter();
-        let mut next = waiting.next();
+        let mut waiting = order.iter().copied().enumerate().peekable();
         let mut budget = MAX_PACKETS_A_QUESTION;
         let mut running = FuturesUnordered::new();
+        // Those at work that were not heard yet, be it that they are still to be asked.
+        let mut hoped_for = at_work;
         let mut last_resort = None;
         let mut failure = None;
         let mut hedge_at = Instant::now();
         loop {
-            if let Some(at) = next
-                && budget > 0
+            if budget > 0
                 && Instant::now() >= hedge_at
+                && let Some((place, at)) = waiting.next()
             {
                 let given = budget.min(PACKETS_AN_ATTEMPT);
                 budget -= given;
-                running.push(self.attempt(at, given, query, deadline));
-                next = waiting.next();
-                let worse = next.is_some_and(|next| tiers[next] > tiers[at]);
+                let attempt = self.attempt(at, given, query, deadline);
+                running.push(async move { (place, attempt.await) });
+                let worse = waiting
+                    .peek()
+                    .is_some_and(|(_, next)| tiers[*next] > tiers[at]);
                 hedge_at = Instant::now() + self.health()[at].hedge_after(worse);
             }
-            let finished = tokio::select! {
+            let (place, finished) = tokio::select! {
                 biased;
                 Some(finished) = running.next() => finished,
-                () = tokio::time::sleep_until(hedge_at), if next.is_some() && budget > 0 => {
+                () = tokio::time::sleep_until(hedge_at), if waiting.peek().is_some() && budget > 0 => {
                     continue;
                 }
                 else => {
@@ -218,6 +262,7 @@ impl Shared {
                 }
             };
             budget += finished.given.saturating_sub(finished.spent);
+            hoped_for -= usize::from(place < at_work);
             match self.judge(finished) {
                 Ok(answer) if is_final(&answer) => return Ok(answer),
                 Ok(answer) => {
@@ -225,9 +270,25 @@ impl Shared {
                 }
                 Err(error) => failure = Some(more_telling(failure, error)),
             }
+            // Whether those that rest are silent still is not for who has an answer to find out.
+            if hoped_for == 0
+                && let Some(answer) = last_resort.take()
+            {
+                return Ok(answer);
+            }
             // Who comes after one that failed need not wait.
             hedge_at = Instant::now();
         }
+    }
+
+    /// That all of them lead back to us, if they do.
+    fn circle(&self) -> Option<ResolveError> {
+        let now = Instant::now().into_std();
+        let all = self.health().iter().all(|health| health.leads_back(now));
+        let first = self.servers.first().filter(|_| all)?;
+        Some(ResolveError::Loop {
+            upstream: first.address,
+        })
     }
 
     fn tiers(&self) -> Vec<Tier> {
@@ -235,11 +296,23 @@ impl Shared {
         servers.map(|server| server.reach.tier()).collect()
     }
 
-    async fn attempt(&self, at: usize, given: u32, query: &[u8], deadline: Instant) -> Attempt {
+    async fn attempt(
+        self: &Arc<Self>,
+        at: usize,
+        given: u32,
+        query: &[u8],
+        deadline: Instant,
+    ) -> Attempt {
         let server = &self.servers[at];
-        let started = Instant::now();
+        let mut waiting = Waiting {
+            shared: self,
+            at,
+            began: Instant::now(),
+            in_vain: true,
+        };
         let reach = &server.reach;
         let Reached { message, spent } = reach.ask(server.address, query, given, deadline).await;
+        waiting.in_vain = false;
         let outcome = message.and_then(|message| {
             sanitise::incoming(query, &message).map_err(|reason| ResolveError::InvalidAnswer {
                 upstream: server.address,
@@ -250,28 +323,58 @@ impl Shared {
             at,
             given,
             spent,
-            took: started.elapsed(),
+            began: waiting.began,
+            took: waiting.began.elapsed(),
             outcome,
         }
     }
 
     /// Remembers what an attempt says about its upstream.
-    fn judge(&self, attempt: Attempt) -> Result<Vec<u8>, ResolveError> {
-        self.packets
-            .fetch_add(u64::from(attempt.spent), Ordering::Relaxed);
-        let mut health = self.health();
-        let health = &mut health[attempt.at];
+    fn judge(self: &Arc<Self>, attempt: Attempt) -> Result<Vec<u8>, ResolveError> {
+        self.count_packets(attempt.spent);
+        let now = Instant::now().into_std();
+        // Where there is a choice, nobody's slow names may decide it.
+        let chooses = self.servers.len() > 1;
         match &attempt.outcome {
-            Ok(_) => health.on_answer(attempt.took),
+            Ok(_) => self.health()[attempt.at].on_answer(now, attempt.took),
+            Err(ResolveError::TimedOut | ResolveError::Overloaded) if chooses => {
+                self.health()[attempt.at].on_no_answer(attempt.began.into_std());
+            }
             Err(error) => {
-                health.on_failure(Instant::now().into_std());
+                self.health()[attempt.at].on_failure(now);
                 if let ResolveError::InvalidAnswer { upstream, reason } = error {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(%upstream, reason, "answer refused");
                 }
             }
         }
+        if attempt.outcome.is_err() {
+            self.look_after(attempt.at);
+        }
         attempt.outcome
+    }
+
+    fn count_packets(&self, spent: u32) {
+        self.packets.fetch_add(u64::from(spent), Ordering::Relaxed);
+    }
+}
+
+/// An attempt under way. When it is dropped before anything came of it, another upstream was quicker, or the asker's time
+/// was over.
+struct Waiting<'a> {
+    shared: &'a Arc<Shared>,
+    at: usize,
+    began: Instant,
+    in_vain: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.in_vain {
+            let now = Instant::now().into_std();
+            self.shared.health()[self.at].on_overtaken(now, self.began.into_std());
+            self.shared.look_after(self.at);
+        }
     }
 }
 
@@ -306,3 +409,6 @@ fn more_telling(first: Option<ResolveError>, second: ResolveError) -> ResolveErr
         _ => second,
     }
 }
+
+#[cfg(test)]
+mod tests;

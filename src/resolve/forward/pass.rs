@@ -28,12 +28,16 @@ impl Passage for Forward {
 impl super::Shared {
     /// The first that is published under that name, or whichever is preferred now.
     fn find(&self, through: &Through) -> Option<usize> {
-        let published = |at: &usize| self.servers[*at].id();
         let now = Instant::now().into_std();
-        let mut order = order::order(&self.health(), &self.tiers(), now).into_iter();
+        let order = order::order(&self.health(), &self.tiers(), now);
+        let id = |at: &usize| self.servers[*at].id();
         match through {
-            Through::Preferred => order.find(|at| published(at).is_some()),
-            Through::Upstream(id) => order.find(|at| published(at).as_ref() == Some(id)),
+            Through::Preferred => order.into_iter().find(|at| id(at).is_some()),
+            Through::Upstream(wanted) => {
+                // One that is left out of the order is published all the same.
+                let mut all = order.into_iter().chain(0..self.servers.len());
+                all.find(|at| id(at).as_ref() == Some(wanted))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use zzdot_client::{
 };
 use zzdot_zonegen::name::ResolverName;
 
-use super::{super::ResolveError, streamed::Streamed};
+use super::{super::ResolveError, follow::Look, roster::Kept, streamed::Streamed};
 use crate::config::Require;
 
 /// What a question over TLS counts for: the pool sends it at most on two connections, and a
@@ -53,6 +53,7 @@ pub(crate) enum Proof {
 pub(crate) struct Discovered {
     upstream: Arc<upstream::Upstream>,
     standing: watch::Receiver<Standing>,
+    looks: watch::Receiver<Option<Look>>,
     /// Our own name: a server that calls itself so leads back to us.
     own: Option<ResolverName>,
     /// How well a question has to be kept from others.
@@ -130,14 +131,11 @@ impl Reach {
 }
 
 impl Discovered {
-    pub(crate) fn new(
-        upstream: Arc<upstream::Upstream>,
-        own: Option<ResolverName>,
-        require: Require,
-    ) -> Self {
+    pub(crate) fn new(kept: Kept, own: Option<ResolverName>, require: Require) -> Self {
         Self {
-            standing: upstream.watch(),
-            upstream,
+            standing: kept.upstream.watch(),
+            upstream: kept.upstream,
+            looks: kept.looks,
             own,
             require,
         }
@@ -165,6 +163,16 @@ impl Discovered {
 
     pub(super) fn upstream(&self) -> &upstream::Upstream {
         &self.upstream
+    }
+
+    /// What comes of looking at it now and then.
+    pub(super) fn looks(&self) -> watch::Receiver<Option<Look>> {
+        self.looks.clone()
+    }
+
+    /// How things stand, for as long as it takes to look: whoever tells of changes waits meanwhile.
+    pub(super) fn borrow_standing(&self) -> watch::Ref<'_, Standing> {
+        self.standing.borrow()
     }
 
     pub(super) fn standing(&self) -> Standing {

@@ -14,7 +14,7 @@ use zzdot_client::{
 };
 use zzdot_zonegen::name::ResolverName;
 
-use super::follow::follow;
+use super::follow::{Look, follow};
 use crate::config::Require;
 
 /// The folder within the state folder that remembers whom upstreams turned out to be.
@@ -27,8 +27,16 @@ pub struct Roster {
     own: Option<ResolverName>,
     /// Opened when the first server is to be discovered.
     store: Option<Arc<Store>>,
-    servers: HashMap<SocketAddr, Arc<Upstream>>,
+    servers: HashMap<SocketAddr, Kept>,
     changed: watch::Sender<()>,
+}
+
+/// A server over reloads.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(super) upstream: Arc<Upstream>,
+    /// What came of looking at it now and then.
+    pub(super) looks: watch::Receiver<Option<Look>>,
 }
 
 impl Roster {
@@ -54,9 +62,9 @@ impl Roster {
         &mut self,
         address: SocketAddr,
         require: Require,
-    ) -> Result<Arc<Upstream>, StoreError> {
+    ) -> Result<Kept, StoreError> {
         if let Some(known) = self.servers.get(&address) {
-            return Ok(Arc::clone(known));
+            return Ok(known.clone());
         }
         let policy = policy(require);
         let store = self.store()?;
@@ -71,26 +79,28 @@ impl Roster {
                 changed.send_replace(());
             }
         });
-        tokio::spawn(follow(Arc::downgrade(&upstream)));
-        self.servers.insert(address, Arc::clone(&upstream));
-        Ok(upstream)
+        let (told, looks) = watch::channel(None);
+        tokio::spawn(follow(Arc::downgrade(&upstream), told));
+        let kept = Kept { upstream, looks };
+        self.servers.insert(address, kept.clone());
+        Ok(kept)
     }
 
     /// Holds all servers to this from now on. Not before the configuration that says so is at work: one that turns out
     /// to be impossible must not have let a question out in the clear.
     pub(crate) fn hold_to(&self, require: Require) {
-        for (address, upstream) in &self.servers {
-            let continues = upstream.continues_with(*address, policy(require));
+        for (address, kept) in &self.servers {
+            let continues = kept.upstream.continues_with(*address, policy(require));
             debug_assert!(continues, "it is kept under its address");
         }
     }
 
     /// Lets go of all servers but these.
     pub(crate) fn keep_only(&mut self, addresses: &[SocketAddr]) {
-        self.servers.retain(|address, upstream| {
+        self.servers.retain(|address, kept| {
             let stays = addresses.contains(address);
             if !stays {
-                upstream.retire();
+                kept.upstream.retire();
             }
             stays
         });
@@ -98,8 +108,8 @@ impl Roster {
 
     /// Looks anew who each server is: the host's network may be another.
     pub fn look_again(&self) {
-        for upstream in self.servers.values() {
-            upstream.look_again();
+        for kept in self.servers.values() {
+            kept.upstream.look_again();
         }
     }
 
@@ -114,8 +124,8 @@ impl Roster {
     /// The store's.
     pub async fn forget(&self, name: &ResolverName) -> Result<bool, StoreError> {
         let mut known = false;
-        for upstream in self.servers.values() {
-            known |= upstream.forget(name).await?;
+        for kept in self.servers.values() {
+            known |= kept.upstream.forget(name).await?;
         }
         match &self.store {
             // Known from an address that is configured no more.

@@ -1,0 +1,132 @@
+//! Finds out, beside the questions of people, whether an upstream is silent: when one left a question without an answer,
+//! and at the end of each of its rests.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use hickory_proto::rr::{Name, RecordType};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
+use zzdot_client::{
+    upstream::Standing,
+    wire::{Edns, QuestionFlags, question},
+};
+use zzdot_zonegen::name::ResolverName;
+
+use super::{PACKETS_AN_ATTEMPT, Reach, ResolveError, Shared, follow::Look, health::Probed};
+
+/// How long the answer may take: nothing has to be found out for it.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+
+impl Shared {
+    /// Sees to it that the upstream is probed when that is due. Where there is no other there is nothing to decide.
+    pub(super) fn look_after(self: &Arc<Self>, at: usize) {
+        if self.servers.len() < 2 {
+            return;
+        }
+        // Where it was built, and not where one of its questions happens to be: that may end earlier.
+        let Some(runtime) = self.runtime.clone().or_else(|| Handle::try_current().ok()) else {
+            return;
+        };
+        let due = self.health()[at].schedule(Instant::now().into_std());
+        if let Some(due) = due {
+            runtime.spawn(probe_at(Arc::downgrade(self), at, due.into()));
+        }
+    }
+
+    /// Heeds what others find who look at an upstream now and then.
+    pub(super) fn heed(self: &Arc<Self>, at: usize, looks: watch::Receiver<Option<Look>>) {
+        if self.servers.len() < 2 {
+            return;
+        }
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(heed(Arc::downgrade(self), at, looks));
+        }
+    }
+
+    async fn probe(&self, at: usize) -> Probed {
+        let server = &self.servers[at];
+        let query = server.reach.harmless_question();
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let asking = server
+            .reach
+            .ask(server.address, &query, PACKETS_AN_ATTEMPT, deadline);
+        let Ok(reached) = tokio::time::timeout_at(deadline, asking).await else {
+            return Probed::Failed;
+        };
+        self.count_packets(reached.spent);
+        match reached.message {
+            // Whatever it says: it is not silent.
+            Ok(_) => Probed::Answered,
+            Err(ResolveError::Overloaded) => Probed::NotSent,
+            Err(error) => {
+                tracing::debug!(upstream = %server.address, %error, "probe failed");
+                Probed::Failed
+            }
+        }
+    }
+}
+
+impl Reach {
+    /// A question that nobody else can make slow, and that says nothing about anybody: for the zone of an upstream that
+    /// named itself, and for what others have at hand about the root, be it that they refuse to say.
+    fn harmless_question(&self) -> Vec<u8> {
+        let identity = match self {
+            Self::Discovered(discovered) => match discovered.standing() {
+                Standing::Upgraded { identity, .. } => Some(identity),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(identity) = identity {
+            return about_itself(&identity.name);
+        }
+        // Without RD nobody has to ask anybody for it: a resolver that cannot reach the root, where only names of its own
+        // network are of use, would leave it unanswered otherwise.
+        let flags = QuestionFlags::default();
+        let edns = Edns::plain(false);
+        question(0, &Name::root(), RecordType::NS, flags, Some(&edns))
+    }
+}
+
+/// What whoever is called `name` answers out of its own zone.
+pub(super) fn about_itself(name: &ResolverName) -> Vec<u8> {
+    let flags = QuestionFlags::default();
+    question(0, name.as_name(), RecordType::SOA, flags, None)
+}
+
+/// Probes when it is due, and again for as long as there is a use for it.
+async fn probe_at(shared: Weak<Shared>, at: usize, mut due: Instant) {
+    loop {
+        tokio::time::sleep_until(due).await;
+        // Nobody forwards to it any more.
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let now = || Instant::now().into_std();
+        let begins = shared.health()[at].begin_probe(now(), due.into_std());
+        if begins {
+            let outcome = shared.probe(at).await;
+            shared.health()[at].on_probe(now(), outcome);
+        }
+        let Some(next) = shared.health()[at].schedule(now()) else {
+            return;
+        };
+        due = next.into();
+    }
+}
+
+async fn heed(shared: Weak<Shared>, at: usize, mut looks: watch::Receiver<Option<Look>>) {
+    while looks.changed().await.is_ok() {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let Some(look) = *looks.borrow_and_update() else {
+            continue;
+        };
+        let now = Instant::now().into_std();
+        shared.health()[at].on_look(now, look.began, look.answered);
+        shared.look_after(at);
+    }
+}
