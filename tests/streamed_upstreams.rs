@@ -18,8 +18,8 @@ use std::{
 
 use data_encoding::BASE64;
 use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::{Name, RecordType},
+    op::{Message, MessageType, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
@@ -344,4 +344,83 @@ async fn a_hundred_questions_over_quic_are_one_handshake_and_a_lost_connection_c
     })
     .await
     .unwrap();
+}
+
+/// Somebody in cleartext who answers everything with another address than unbound.
+fn answer_in_cleartext(address: String) {
+    let socket = UdpSocket::bind(address).unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((octets, from)) = socket.recv_from(&mut buffer) {
+            let mut message = Message::from_vec(&buffer[..octets]).unwrap();
+            let question = message.queries[0].clone();
+            message.metadata.message_type = MessageType::Response;
+            match question.query_type() {
+                RecordType::A => {
+                    let address = RData::A(A(ELSEWHERE.into()));
+                    message.answers = vec![Record::from_rdata(question.name().clone(), 0, address)];
+                }
+                _ => message.metadata.response_code = ResponseCode::NXDomain,
+            }
+            // Whoever asked may be gone.
+            let _ = socket.send_to(&message.to_vec().unwrap(), from);
+        }
+    });
+}
+
+const ELSEWHERE: [u8; 4] = [192, 0, 2, 8];
+
+#[test]
+fn an_upstream_that_is_stopped_is_left_alone_until_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = Certificate::new();
+    certificate.write(folder.path());
+    let server = unbound(folder.path());
+    let address = own_address();
+    answer_in_cleartext(format!("{address}:5302"));
+    let place = Place::new(&format!(
+        "[resolve]\nupstreams = [\"https://{address}:8443/dns-query#{SERVER}\", \"{address}:5302\"]\nca-file = {:?}\n\
+         [cache]\nbytes = 0\n",
+        folder.path().join("server.pem")
+    ));
+    let _daemon = place.serve();
+    let until = |at: usize, key: &str, value: serde_json::Value| {
+        let started = Instant::now();
+        loop {
+            let upstream = place.status()["resolve"]["upstreams"][at].clone();
+            if upstream[key] == value {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{upstream}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let is_elsewhere = || {
+        let answer = ask(&place, "www.example.", RecordType::A);
+        answer.answers[0].data == RData::A(A(ELSEWHERE.into()))
+    };
+    until(1, "state", "legacy".into());
+    assert!(!is_elsewhere());
+    let signal = |signal: &str| {
+        program::run(
+            Command::new(program::find("kill", "procps"))
+                .arg(signal)
+                .arg(server.0.id().to_string()),
+        )
+    };
+    // The connection stays, and takes whatever is asked.
+    signal("-STOP");
+    let started = Instant::now();
+    assert!(is_elsewhere());
+    let first = started.elapsed();
+    until(0, "resting", true.into());
+    let started = Instant::now();
+    assert!((0..20).all(|_| is_elsewhere()));
+    assert!(
+        started.elapsed() < first,
+        "twenty took as long as the first"
+    );
+    signal("-CONT");
+    until(0, "resting", false.into());
+    assert!(!is_elsewhere());
 }

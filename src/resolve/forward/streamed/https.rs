@@ -1,6 +1,15 @@
 //! DNS over HTTPS (RFC 8484), over HTTP/2 and by POST alone: what is asked stands in no URL.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -10,7 +19,10 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
 
 use super::Fault;
@@ -35,6 +47,13 @@ pub(super) struct Dialer {
 pub(super) struct Connection {
     requests: SendRequest<Bytes>,
     uri: Uri,
+    heard: Arc<AtomicU64>,
+}
+
+/// A stream that counts the octets that come.
+struct Counted {
+    stream: TcpStream,
+    heard: Arc<AtomicU64>,
 }
 
 impl Dialer {
@@ -72,6 +91,11 @@ impl Dialer {
         let stream = TcpStream::connect(self.address).await.map_err(lost)?;
         // A question is one small packet.
         stream.set_nodelay(true).map_err(lost)?;
+        let heard = Arc::default();
+        let stream = Counted {
+            stream,
+            heard: Arc::clone(&heard),
+        };
         let stream = self
             .connector
             .connect(self.name.clone(), stream)
@@ -95,11 +119,17 @@ impl Dialer {
         Ok(Connection {
             requests,
             uri: self.uri.clone(),
+            heard,
         })
     }
 }
 
 impl Connection {
+    /// The octets that came so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     pub(super) async fn ask(&self, message: Vec<u8>) -> Result<Vec<u8>, Fault> {
         let request = Request::builder()
             .method(Method::POST)
@@ -134,6 +164,50 @@ impl Connection {
                 .map_err(lost)?;
         }
         Ok(answer)
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let octets = buffer.filled().len() - before;
+        self.heard.fetch_add(octets as u64, Ordering::Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, octets)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 

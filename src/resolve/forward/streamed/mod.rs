@@ -1,16 +1,17 @@
 //! Connections on which each question is a stream of its own: DNS over HTTPS (RFC 8484) and over QUIC (RFC 9250).
 //!
 //! HTTP/2 and QUIC come from libraries; here is what makes an upstream of them: one connection and one handshake at a time
-//! however many questions wait, another connection when one is lost, and octets that pass as they come.
+//! however many questions wait, another connection when one is lost or silent, and octets that pass as they come.
 
 mod https;
 mod quic;
 #[cfg(test)]
 mod tests;
+mod vigil;
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::{Duration, Instant as Moment},
 };
 
@@ -21,6 +22,7 @@ use tokio::{
 };
 use zzdot_client::wire;
 
+use self::vigil::{LOOK_EVERY, Vigil};
 use super::super::ResolveError;
 
 /// What connecting may take, with the handshake.
@@ -28,9 +30,6 @@ const CONNECT: Duration = Duration::from_millis(2500);
 
 /// For how long after a failure to connect nobody tries again: a thousand waiting questions are one attempt.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// How long an answer may take before its connection is given up; the question is then asked on another.
-const SILENCE: Duration = Duration::from_secs(3);
 
 /// Questions are padded to multiples of so many octets (RFC 8467 §4.1).
 const PADDING: usize = 128;
@@ -86,10 +85,24 @@ enum Connection {
 /// The connection of now.
 #[derive(Default)]
 struct Line {
-    connection: Option<Connection>,
+    open: Option<Open>,
     /// Counts connections, so that one is given up once and not its successor.
     number: u64,
     failed: Option<Moment>,
+}
+
+/// A connection that was made.
+#[derive(Clone)]
+struct Open {
+    connection: Connection,
+    number: u64,
+    vigil: Arc<SyncMutex<Vigil>>,
+}
+
+/// A question on its way.
+struct Waiting<'a> {
+    open: &'a Open,
+    answered: bool,
 }
 
 impl Streamed {
@@ -124,50 +137,78 @@ impl Streamed {
         }
     }
 
-    /// Asks `query`, a whole message, until `deadline`; once more where the connection turned out to be lost.
+    /// Asks `query`, a whole message, until `deadline`; once more where the connection turned out to be lost, or is
+    /// silent.
     pub(super) async fn ask(
         &self,
         query: &[u8],
         deadline: Instant,
     ) -> Result<Vec<u8>, ResolveError> {
         let message = prepared(query)?;
-        let mut failure = ResolveError::TimedOut;
-        for _ in 0..2 {
-            let (connection, number) = match timeout_at(deadline, self.connection()).await {
-                Ok(Some(connection)) => connection,
-                Ok(None) => return Err(ResolveError::Unreachable),
-                Err(_) => return Err(failure),
-            };
-            let patience = deadline.min(Instant::now() + SILENCE);
-            match timeout_at(patience, connection.ask(message.clone())).await {
-                Ok(Ok(mut answer)) => {
-                    wire::set_id(&mut answer, id_of(query));
-                    return Ok(answer);
-                }
-                Ok(Err(Fault::Broken(reason))) => {
-                    return Err(ResolveError::InvalidAnswer {
-                        upstream: self.address,
-                        reason,
-                    });
-                }
-                Ok(Err(Fault::Lost(reason))) => {
-                    tracing::debug!(upstream = %self.address, reason, "connection lost");
-                    failure = ResolveError::Unreachable;
-                }
-                Err(_) => failure = ResolveError::TimedOut,
+        let answer = timeout_at(deadline, self.converse(&message)).await;
+        let mut answer = answer.unwrap_or(Err(ResolveError::TimedOut))?;
+        wire::set_id(&mut answer, id_of(query));
+        Ok(answer)
+    }
+
+    async fn converse(&self, message: &[u8]) -> Result<Vec<u8>, ResolveError> {
+        let first = self.connection().await.ok_or(ResolveError::Unreachable)?;
+        let asking = first.ask(message.to_vec());
+        tokio::pin!(asking);
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut asking => Some(outcome),
+            () = first.silence() => None,
+        };
+        let again = async {
+            self.give_up(first.number).await;
+            let second = self.connection().await.ok_or(ResolveError::Unreachable)?;
+            let outcome = second.ask(message.to_vec()).await;
+            if let Err(Fault::Lost(_)) = outcome {
+                self.give_up(second.number).await;
             }
-            self.give_up(number).await;
+            outcome.map_err(|fault| self.failure_of(fault))
+        };
+        match outcome {
+            Some(Err(Fault::Lost(reason))) => {
+                tracing::debug!(upstream = %self.address, reason, "connection lost");
+                return again.await;
+            }
+            Some(outcome) => return outcome.map_err(|fault| self.failure_of(fault)),
+            None => tracing::debug!(upstream = %self.address, "connection silent"),
         }
-        Err(failure)
+        // Should it speak after all, so much the better.
+        tokio::pin!(again);
+        tokio::select! {
+            biased;
+            outcome = &mut asking => match outcome {
+                Err(Fault::Lost(_)) => again.await,
+                outcome => outcome.map_err(|fault| self.failure_of(fault)),
+            },
+            outcome = &mut again => match outcome {
+                Err(error) if !first.is_silent() => asking.await.map_err(|_| error),
+                outcome => outcome,
+            },
+        }
+    }
+
+    fn failure_of(&self, fault: Fault) -> ResolveError {
+        match fault {
+            Fault::Lost(_) => ResolveError::Unreachable,
+            Fault::Broken(reason) => ResolveError::InvalidAnswer {
+                upstream: self.address,
+                reason,
+            },
+        }
     }
 
     /// The connection of now, made if there is none. Whoever waits for the handshake of another shares its outcome.
-    async fn connection(&self) -> Option<(Connection, u64)> {
+    async fn connection(&self) -> Option<Open> {
         let line = Arc::clone(&self.line).lock_owned().await;
-        if let Some(connection) = &line.connection
-            && !connection.is_closed()
+        if let Some(open) = &line.open
+            && !open.connection.is_closed()
         {
-            return Some((connection.clone(), line.number));
+            return Some(open.clone());
         }
         let now = Instant::now().into_std();
         if line
@@ -181,10 +222,11 @@ impl Streamed {
         tokio::spawn(connecting).await.ok()?
     }
 
+    /// Nothing is asked on it any more; what was asked may still be answered.
     async fn give_up(&self, number: u64) {
         let mut line = self.line.lock().await;
         if line.number == number {
-            line.connection = None;
+            line.open = None;
         }
     }
 }
@@ -194,7 +236,7 @@ async fn connect(
     dialer: Arc<Dialer>,
     address: SocketAddr,
     mut line: OwnedMutexGuard<Line>,
-) -> Option<(Connection, u64)> {
+) -> Option<Open> {
     let connected = match timeout(CONNECT, dialer.dial()).await {
         Ok(connected) => connected,
         Err(_) => Err(Fault::Lost("no handshake in time".to_owned())),
@@ -203,15 +245,58 @@ async fn connect(
     match connected {
         Ok(connection) => {
             line.failed = None;
-            line.connection = Some(connection.clone());
-            Some((connection, line.number))
+            let open = Open {
+                connection,
+                number: line.number,
+                vigil: Arc::new(SyncMutex::new(Vigil::new())),
+            };
+            line.open = Some(open.clone());
+            Some(open)
         }
         Err(fault) => {
             tracing::debug!(upstream = %address, "not connected: {fault}");
             line.failed = Some(Instant::now().into_std());
-            line.connection = None;
+            line.open = None;
             None
         }
+    }
+}
+
+impl Open {
+    async fn ask(&self, message: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        self.vigil(Vigil::on_question);
+        let mut waiting = Waiting {
+            open: self,
+            answered: false,
+        };
+        let answer = self.connection.ask(message).await;
+        waiting.answered = !matches!(answer, Err(Fault::Lost(_)));
+        answer
+    }
+
+    /// Waits until it is silent.
+    async fn silence(&self) {
+        while !self.is_silent() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.vigil(Vigil::is_silent)
+    }
+
+    fn vigil<T>(&self, with: impl FnOnce(&mut Vigil, Moment, u64) -> T) -> T {
+        let (now, heard) = (Instant::now().into_std(), self.connection.heard());
+        let mut vigil = self.vigil.lock().unwrap_or_else(PoisonError::into_inner);
+        with(&mut vigil, now, heard)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let answered = self.answered;
+        let end = |vigil: &mut Vigil, now, heard| vigil.on_end(now, heard, answered);
+        self.open.vigil(end);
     }
 }
 
@@ -233,6 +318,14 @@ impl Connection {
         match answer.len() {
             wire::HEADER_BYTES.. => Ok(answer),
             _ => Err(Fault::Broken("what came is too short for a message")),
+        }
+    }
+
+    /// How much came over it so far, in a measure of its own.
+    fn heard(&self) -> u64 {
+        match self {
+            Self::Https(connection) => connection.heard(),
+            Self::Quic(connection) => connection.heard(),
         }
     }
 

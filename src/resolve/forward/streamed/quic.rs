@@ -96,6 +96,11 @@ impl Connection {
         Ok(answer)
     }
 
+    /// The datagrams that came so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.connection.close_reason().is_some()
     }
