@@ -33,25 +33,47 @@ impl Forward {
     }
 }
 
+/// Who a server is to be called, before anything is made of it.
+enum Said<'a> {
+    Named(&'a Discovered),
+    Unnamed(Transport, PublishedProof),
+}
+
 impl Server {
-    /// Under which of those that are published this one is; none while it is not.
+    /// Under which of those that are published this one is; none while it is not. It costs no more than that: every
+    /// question that is passed on wants to know it of every server.
     pub(super) fn id(&self) -> Option<UpstreamId> {
-        self.published().map(|upstream| upstream.id)
+        self.say(|said| match said {
+            Said::Named(found) => UpstreamId::of(&found.name, self.address),
+            Said::Unnamed(..) => UpstreamId::Unnamed(UnnamedLabel::new(self.address)),
+        })
     }
 
     /// What is said about it; none while no question goes there.
     pub(super) fn published(&self) -> Option<PublishedUpstream> {
-        let unnamed = |transport, proof| Some(unnamed(self.address, transport, proof));
-        match &self.reach {
-            Reach::Plain => unnamed(Transport::Plain, PublishedProof::None),
-            Reach::Tls { proof, .. } => unnamed(Transport::Dot, proof.published()),
-            Reach::Streamed { server, proof } => unnamed(server.transport(), proof.published()),
-            Reach::Discovered(discovered) if discovered.is_us() => None,
-            Reach::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => {
-                unnamed(Transport::Plain, PublishedProof::None)
+        self.say(|said| match said {
+            Said::Named(found) => named(self.address, found),
+            Said::Unnamed(transport, proof) => unnamed(self.address, transport, proof),
+        })
+    }
+
+    fn say<T>(&self, spell: impl FnOnce(Said<'_>) -> T) -> Option<T> {
+        let said = match &self.reach {
+            Reach::Plain => Said::Unnamed(Transport::Plain, PublishedProof::None),
+            Reach::Tls { proof, .. } => Said::Unnamed(Transport::Dot, proof.published()),
+            Reach::Streamed { server, proof } => {
+                Said::Unnamed(server.transport(), proof.published())
             }
-            Reach::Discovered(discovered) => of_standing(self.address, &discovered.standing()),
-        }
+            Reach::Discovered(discovered) if discovered.is_us() => return None,
+            Reach::Discovered(discovered) if discovered.goes_by_a_wrong_clock() => {
+                Said::Unnamed(Transport::Plain, PublishedProof::None)
+            }
+            Reach::Discovered(discovered) => {
+                let standing = discovered.borrow_standing();
+                return of_standing(self.address, &standing).map(spell);
+            }
+        };
+        Some(spell(said))
     }
 }
 
@@ -64,33 +86,27 @@ impl Proof {
     }
 }
 
-fn of_standing(address: SocketAddr, standing: &Standing) -> Option<PublishedUpstream> {
-    match (standing, standing.rung()?) {
+fn of_standing(address: SocketAddr, standing: &Standing) -> Option<Said<'_>> {
+    Some(match (standing, standing.rung()?) {
         (
             Standing::Upgraded {
                 found: Some(found), ..
             },
             _,
-        ) => Some(named(address, found)),
-        // Known from before this process, and what it says now cannot be believed; questions go to the key that is known.
-        (Standing::Upgraded { fault: Some(_), .. }, _) => {
-            Some(unnamed(address, Transport::Dot, PublishedProof::Dane))
-        }
-        (Standing::Upgraded { .. }, _) => None,
+        ) => Said::Named(found),
+        // Known from before this process: questions go to the key that is known, and what else was known of it has not
+        // been validated since, or is not what it says now.
+        (Standing::Upgraded { .. }, _) => Said::Unnamed(Transport::Dot, PublishedProof::Dane),
         (Standing::Legacy { designated, .. }, Rung::Designated) => {
             // What was certified is the address; the name says by whom it goes.
             let ip = || address.ip().to_string();
             let proof = PublishedProof::Pkix(designated.clone().unwrap_or_else(ip));
-            Some(unnamed(address, Transport::Dot, proof))
+            Said::Unnamed(Transport::Dot, proof)
         }
-        (_, Rung::Opportunistic) => Some(unnamed(
-            address,
-            Transport::Opportunistic,
-            PublishedProof::None,
-        )),
-        (_, Rung::Cleartext) => Some(unnamed(address, Transport::Plain, PublishedProof::None)),
-        _ => None,
-    }
+        (_, Rung::Opportunistic) => Said::Unnamed(Transport::Opportunistic, PublishedProof::None),
+        (_, Rung::Cleartext) => Said::Unnamed(Transport::Plain, PublishedProof::None),
+        _ => return None,
+    })
 }
 
 fn unnamed(address: SocketAddr, transport: Transport, proof: PublishedProof) -> PublishedUpstream {
