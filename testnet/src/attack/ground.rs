@@ -363,22 +363,31 @@ impl Branch {
     /// Every victim asks for so many new names, all at the same time; what they are told counts.
     pub(super) fn ask(&mut self, times: usize) {
         let questions: Vec<_> = (0..times).map(|_| self.question()).collect();
-        self.ask_for(questions);
+        let answers = self.answers(&questions, Victim::ask);
+        self.note(questions, answers);
     }
 
-    /// The same for these questions.
+    /// The same for these questions, which all will have an answer to.
     pub(super) fn ask_for(&mut self, questions: Vec<Question>) {
-        let answers = self.answers(&questions);
+        let answers = self.answers(&questions, Victim::ask_for_known);
+        self.note(questions, answers);
+    }
+
+    fn note(&mut self, questions: Vec<Question>, answers: Vec<(Kind, Answered)>) {
         self.answered.extend(answers);
         self.asked
             .extend(questions.into_iter().map(|question| question.name));
     }
 
-    fn answers(&self, questions: &[Question]) -> Vec<(Kind, Answered)> {
+    fn answers(
+        &self,
+        questions: &[Question],
+        ask: fn(&Victim, &Question) -> Answered,
+    ) -> Vec<(Kind, Answered)> {
         let victims = self.victims.iter();
         let asking = victims.flat_map(|one| questions.iter().map(move |question| (one, question)));
         all_at_once(asking, |(victim, question)| {
-            (victim.kind, victim.ask(question))
+            (victim.kind, ask(victim, question))
         })
     }
 
@@ -393,7 +402,7 @@ impl Branch {
     /// An attack on somebody who is not served anyway would prove nothing.
     pub(super) fn all_is_well(&mut self) -> Told {
         let question = self.question();
-        let answers = self.answers(std::slice::from_ref(&question));
+        let answers = self.answers(std::slice::from_ref(&question), Victim::ask_for_known);
         self.asked.push(question.name);
         match answers
             .iter()
