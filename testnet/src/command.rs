@@ -161,26 +161,23 @@ pub fn main(arguments: Arguments) -> ExitCode {
 
 fn play_desktop(name: &str, keep: Option<&Path>) -> ExitCode {
     let Some(case) = desktop::find(name) else {
-        let names: Vec<_> = desktop::all().map(|case| case.name).collect();
-        complain(
-            &format!("no case named '{name}'"),
-            Some(&format!("one of: {}", names.join(", "))),
-        );
-        return ExitCode::from(2);
+        return no_case(name, desktop::all().map(|case| case.name));
     };
     in_box(keep, case.name, |folder| desktop::play(&case, folder))
 }
 
 fn play_units(name: &str, keep: Option<&Path>) -> ExitCode {
     let Some(case) = units::find(name) else {
-        let names: Vec<_> = units::CASES.iter().map(|case| case.name).collect();
-        complain(
-            &format!("no case named '{name}'"),
-            Some(&format!("one of: {}", names.join(", "))),
-        );
-        return ExitCode::from(2);
+        return no_case(name, units::CASES.iter().map(|case| case.name));
     };
     in_box(keep, case.name, |folder| units::play(case, folder))
+}
+
+fn no_case(name: &str, names: impl Iterator<Item = &'static str>) -> ExitCode {
+    let names: Vec<_> = names.collect();
+    let hint = format!("one of: {}", names.join(", "));
+    complain(&format!("no case named '{name}'"), Some(&hint));
+    ExitCode::from(2)
 }
 
 fn list() -> ExitCode {

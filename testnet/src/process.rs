@@ -111,6 +111,26 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it had in RAM since it started or since [`Process::forget_peak`], in KiB.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn peak_kib(&self) -> Result<u64, ProcessError> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.map_err(self.failed())?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
+        kib.ok_or_else(|| self.failed()(io::Error::other("it has no memory any more")))
+    }
+
+    /// From now on another peak is measured (proc(5), `clear_refs`).
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn forget_peak(&self) -> Result<(), ProcessError> {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").map_err(self.failed())
+    }
+
     /// Everything it has said so far.
     #[must_use]
     pub fn output(&self) -> String {

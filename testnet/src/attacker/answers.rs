@@ -358,7 +358,7 @@ pub fn question(query: &[u8]) -> Option<(Name, RecordType)> {
 }
 
 /// A response to a query, filled in.
-fn reply(query: &[u8], fill: impl FnOnce(&mut Message, &Name, RecordType)) -> Said {
+pub(super) fn reply(query: &[u8], fill: impl FnOnce(&mut Message, &Name, RecordType)) -> Said {
     let Ok(asked) = Message::from_vec(query) else {
         return Said::Nothing;
     };

@@ -1,8 +1,8 @@
 //! What an attacker does with DNS and with DNS over TLS, and the rules of nftables that this takes.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
-use super::{Answerer, DNS_PORT, DOT_PORT, Impostor};
+use super::{Answerer, Brood, DNS_PORT, DOT_PORT, Impostor};
 
 /// What becomes of the packets of a laptop. As a default all of them pass.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,8 @@ pub enum Dot {
     Cleartext(Answerer),
     /// TLS that the attacker ends with a key of its own.
     Impostor(Impostor, Answerer),
+    /// TLS with as many as there are addresses; other names than those of discovery are answered by this one.
+    Brood(Arc<Brood>, Answerer),
     /// The genuine TLS goes through the attacker's hands, who cuts it after so many octets of the resolver.
     Cut(usize),
     /// The same, and one bit in every so many octets of the resolver is turned.
@@ -82,7 +84,12 @@ impl Manner {
             Dot::Drop => filter += "  tcp dport 853 drop\n",
             Dot::Unreachable => filter += "  tcp dport 853 reject\n",
             Dot::Reset => filter += "  tcp dport 853 reject with tcp reset\n",
-            Dot::Silent | Dot::Cleartext(_) | Dot::Impostor(..) | Dot::Cut(_) | Dot::Corrupt(_) => {
+            Dot::Silent
+            | Dot::Cleartext(_)
+            | Dot::Impostor(..)
+            | Dot::Brood(..)
+            | Dot::Cut(_)
+            | Dot::Corrupt(_) => {
                 let _ = writeln!(redirect, "  tcp dport 853 redirect to :{DOT_PORT}");
                 // What was let through before is not redirected any more; it has to come again.
                 filter += "  tcp dport 853 reject with tcp reset\n";

@@ -7,6 +7,7 @@
 //! change. Every question that it could read is kept ([`Attacker::heard`]).
 
 pub mod answers;
+mod brood;
 mod impostor;
 mod manner;
 mod serve;
@@ -21,6 +22,7 @@ use std::{
 use hickory_proto::{op::Message, rr::Name};
 
 pub use answers::{Answerer, Genuine, Said};
+pub use brood::{Brood, BroodError, CHILDREN};
 pub use impostor::{Impostor, ImpostorError};
 pub use manner::{Dns, Dot, Manner};
 
@@ -56,6 +58,14 @@ pub struct Heard {
     pub from: IpAddr,
     /// The name asked for; none where the message is not readable as DNS.
     pub name: Option<Name>,
+}
+
+impl Heard {
+    /// It came over TLS, and is about resolvers.
+    #[must_use]
+    pub fn is_of_a_survey(&self) -> bool {
+        self.over == Over::Tls && self.name.as_ref().is_some_and(answers::is_of_the_walk)
+    }
 }
 
 /// How a message came to the attacker.

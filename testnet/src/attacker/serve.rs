@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Shutdown, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket},
     sync::Arc,
     thread,
     time::Duration,
 };
 
+use nix::sys::socket::{getsockopt, sockopt};
 use rustls::{ServerConnection, StreamOwned};
 
 use super::{Answerer, DNS_PORT, DOT_PORT, Dns, Dot, Over, Said, State};
@@ -83,6 +84,14 @@ fn on_the_port_of_tls(stream: TcpStream, state: &State) -> io::Result<()> {
             let stream = StreamOwned::new(connection, stream);
             messages(stream, Over::Tls, from, &answerer, state)
         }
+        Dot::Brood(brood, otherwise) => {
+            let at = meant_for(&stream)?;
+            let impostor = brood.impostor(at).ok_or(io::ErrorKind::ConnectionRefused)?;
+            let connection = ServerConnection::new(impostor.config()).map_err(io::Error::other)?;
+            let stream = StreamOwned::new(connection, stream);
+            let answerer = brood.answerer(at, otherwise);
+            messages(stream, Over::Tls, from, &answerer, state)
+        }
         Dot::Cut(after) => through(stream, state, |seen, bytes| {
             let left = after.saturating_sub(seen);
             bytes.truncate(left);
@@ -105,6 +114,12 @@ fn ready(stream: &TcpStream) -> io::Result<IpAddr> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(IDLE))?;
     Ok(stream.peer_addr()?.ip())
+}
+
+/// Whom a connection was for before nftables handed it over.
+fn meant_for(stream: &TcpStream) -> io::Result<Ipv4Addr> {
+    let meant = getsockopt(stream, sockopt::OriginalDst)?;
+    Ok(Ipv4Addr::from_bits(u32::from_be(meant.sin_addr.s_addr)))
 }
 
 /// Takes everything and says nothing.

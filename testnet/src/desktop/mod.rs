@@ -24,7 +24,7 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
-    expect::within,
+    expect::{play_as_root, within},
     host::Host,
     lab::Lab,
     process::Process,
@@ -246,15 +246,8 @@ fn eventually(holds: impl FnMut() -> Result<bool, Failure>) -> Told {
 /// # Errors
 /// What went wrong.
 pub fn play(case: &Case, folder: &Path) -> Told {
-    if !geteuid().is_root() {
-        let missing = "NetworkManager and `front put` run as root only; mend it with: sudo --preserve-env=PATH,HOME scripts/test";
-        return Err(Failure::new(missing));
-    }
-    let told = Desktop::build(folder).and_then(|mut desktop| (case.play)(&mut desktop));
-    if told.is_err() {
-        crate::story::show_logs(folder);
-    }
-    told
+    let reason = "NetworkManager and `front put` run as root only";
+    play_as_root(reason, folder, || (case.play)(&mut Desktop::build(folder)?))
 }
 
 /// The unpacked programs over the box's own, with users and state that end with the box.

@@ -17,12 +17,11 @@ use std::{
 };
 
 use hickory_proto::rr::{Name, RecordType};
-use nix::unistd::geteuid;
 use serde_json::Value;
 
 use crate::{
     ask::{Question, ask},
-    expect::within,
+    expect::{play_as_root, within},
     host::Host,
     lab::Lab,
     process::Process,
@@ -326,15 +325,16 @@ fn eventually(awaited: &str, holds: impl FnMut() -> Result<bool, Failure>) -> To
 /// # Errors
 /// What went wrong.
 pub fn play(case: &Case, folder: &Path) -> Told {
-    if !geteuid().is_root() {
-        let missing = "the service manager of a machine runs as root only; mend it with: sudo --preserve-env=PATH,HOME scripts/test";
-        return Err(Failure::new(missing));
-    }
-    let mut machine = Machine::build(folder)?;
-    let told = (case.play)(&mut machine);
-    if told.is_err() {
-        machine.keep_journal();
-        crate::story::show_logs(folder);
-    }
-    told
+    play_as_root(
+        "the service manager of a machine runs as root only",
+        folder,
+        || {
+            let mut machine = Machine::build(folder)?;
+            let told = (case.play)(&mut machine);
+            if told.is_err() {
+                machine.keep_journal();
+            }
+            told
+        },
+    )
 }

@@ -9,6 +9,7 @@ use super::{
         checks::ensure,
         scene::{LAN, router_dns},
     },
+    endless,
     ground::{self, Machine, Runs, find},
     lies,
     truth::{Traced, Truth},
@@ -17,7 +18,7 @@ use crate::{host::Host, servers};
 
 pub(in crate::story) const CHAINS: Story = Story {
     name: "chains",
-    sentence: "Lines, a diamond, a cycle, hops in cleartext and liars: each trace is what the lab knows, hop by hop.",
+    sentence: "Lines, a diamond, a cycle, hops in cleartext and liars: each trace is what the lab knows, hop by hop; and a graph without an end costs what it may.",
     set_up,
     play,
     try_this: &[
@@ -195,7 +196,8 @@ fn play(scene: &mut Scene, teller: &Teller) -> Told {
         traced.is(&case.truth_for_the_guest(), Some(&[case.nearest]))?;
     }
     teller.tell("from the guest every trace is the truth, and none but the nearest was met");
-    lies::play(scene, teller)
+    lies::play(scene, teller)?;
+    endless::play(scene, teller)
 }
 
 /// Every hop is encrypted between two that know each other, but where the truth says otherwise.

@@ -1,5 +1,6 @@
 //! Chains of forwarders: the lab knows who asks whom and how, and `zzdot-client trace` has to say just that.
 
+mod endless;
 mod flat;
 mod ground;
 mod lies;

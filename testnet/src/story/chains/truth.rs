@@ -112,6 +112,14 @@ impl Traced {
         })
     }
 
+    /// How many resolvers and hops it shows, where it says that it was cut at one of its bounds.
+    pub(super) fn cut(&self) -> Option<(usize, usize)> {
+        let nodes = self.told["nodes"].as_array()?;
+        let cut = nodes.iter().any(|node| word(&node["reason"]) == "limit");
+        let open = self.told["complete"] == Value::Bool(false);
+        (cut && open).then(|| (nodes.len() - 1, self.count()))
+    }
+
     /// The machine that questions go to.
     pub(super) fn asks(&self) -> String {
         self.node(&self.told["asks"])

@@ -152,7 +152,12 @@ pub(super) fn play(
     }
     scene.end("end")?;
     let probe = fresh.take()?;
-    let answer = ask_all(&scene.laptop, Client::addresses()[0], &[probe.clone()])?.remove(0);
+    let answer = ask_all(
+        &scene.laptop,
+        Client::addresses()[0],
+        std::slice::from_ref(&probe),
+    )?
+    .remove(0);
     ensure(answer.rcode == ResponseCode::ServFail, || {
         format!("{probe}: there is nobody at the end of the chain, and it says {answer}")
     })?;
