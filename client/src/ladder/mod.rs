@@ -16,9 +16,11 @@
 mod designation;
 mod position;
 mod rung;
+mod silence;
 
 pub use designation::{
     Designation, MAX_DESIGNATIONS, NotDesignated, designations, is_local, question,
 };
-pub use position::{Climbed, Ladder, Missed, Step};
+pub use position::{Climb, Climbed, Fall, Footing, Ladder, Missed, Step};
 pub use rung::Rung;
+pub use silence::{Probe, Probed, harmless_question};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Rung;
+use super::silence::{Probe, Probed, Silence, Verdict};
 
 /// How long a rung holds that has no time of its own.
 const STANDS_FOR: Duration = Duration::from_secs(3600);
@@ -12,11 +13,11 @@ const STANDS_FOR: Duration = Duration::from_secs(3600);
 const NOTHING_FOR: Duration = Duration::from_secs(3600);
 /// The same, where silence or a broken connection may have passed by then.
 const FAULT_FOR: Duration = Duration::from_secs(60);
-/// A rung that breaks so soon after it was reached is not worth waiting for once more.
+/// A rung whose connection breaks so soon after it was reached is not worth waiting for once more.
 const BRITTLE: Duration = Duration::from_secs(5);
 
-/// Questions in a row without an answer, after which a rung is broken though its connection holds.
-const SILENT_MAX: u32 = 3;
+/// Why a rung was left that did not answer a probe.
+const SILENT: &str = "it takes questions and does not answer";
 
 /// What is to be done with a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,30 @@ pub struct Missed {
     pub may_pass: bool,
 }
 
+/// By which climb the rung was reached that a question went on. What is told of an earlier one says nothing about the
+/// rung of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footing(u64);
+
+/// A climb that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Climb {
+    number: u64,
+    /// The lowest rung that is to be tried.
+    pub floor: Rung,
+}
+
+/// What became of the rung that questions were on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fall {
+    /// It stands, or it was left before.
+    None,
+    /// It is not stood on any more; the next climb shows on which.
+    Unknown,
+    /// Questions stay on the ground for a minute: in cleartext where the policy allows that, nowhere else.
+    Ground,
+}
+
 /// What a climb came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Climbed {
@@ -57,7 +82,11 @@ enum Position {
     /// Not climbed yet, or what was reached broke.
     Unknown,
     /// On a rung of encryption.
-    Standing { rung: Rung, until: Instant },
+    Standing {
+        rung: Rung,
+        footing: Footing,
+        until: Instant,
+    },
     /// Nothing better than cleartext was found.
     Ground { until: Instant },
 }
@@ -68,10 +97,13 @@ pub struct Ladder {
     /// The lowest rung that the policy allows.
     floor: Rung,
     position: Position,
-    climbing: bool,
+    /// The climb under way.
+    climbing: Option<Climb>,
+    climbs: u64,
+    /// Climbs with a smaller number do not count: they began before everything was started over.
+    counts_from: u64,
     climbed_at: Option<Instant>,
-    /// Questions in a row that a rung left without an answer.
-    silent: u32,
+    silence: Silence,
     missed: Vec<Missed>,
 }
 
@@ -82,9 +114,11 @@ impl Ladder {
         Self {
             floor,
             position: Position::Unknown,
-            climbing: false,
+            climbing: None,
+            climbs: 0,
+            counts_from: 0,
             climbed_at: None,
-            silent: 0,
+            silence: Silence::default(),
             missed: Vec::new(),
         }
     }
@@ -95,19 +129,23 @@ impl Ladder {
         self.floor
     }
 
-    /// The policy changed. What was reached and is allowed stays.
+    /// The policy changed, and so what has to be tried.
     pub fn set_floor(&mut self, floor: Rung) {
-        if floor == self.floor {
-            return;
+        if floor != self.floor {
+            self.floor = floor;
+            self.start_over();
         }
-        self.floor = floor;
-        self.position = Position::Unknown;
     }
 
-    /// Everything may be different: another network, or awake after a long sleep.
+    /// Everything may be different: another network, or awake after a long sleep. What a climb or a probe finds that is
+    /// under way does not count.
     pub fn start_over(&mut self) {
         self.position = Position::Unknown;
         self.climbed_at = None;
+        self.silence.start_over();
+        // Nobody waits for one that will not count.
+        self.climbing = None;
+        self.counts_from = self.climbs;
     }
 
     /// What is to be done with a question.
@@ -132,23 +170,33 @@ impl Ladder {
             Position::Unknown => true,
             Position::Standing { until, .. } | Position::Ground { until } => now >= until,
         };
-        due && !self.climbing && self.floor <= Rung::Designated
+        due && self.climbing.is_none() && self.floor <= Rung::Designated
     }
 
-    /// Starts a climb, unless one is under way: the lowest rung that is to be tried.
-    pub fn begin_climb(&mut self) -> Option<Rung> {
-        if self.climbing || self.floor > Rung::Designated {
+    /// Starts a climb, unless one is under way.
+    pub fn begin_climb(&mut self) -> Option<Climb> {
+        if self.climbing.is_some() || self.floor > Rung::Designated {
             return None;
         }
-        self.climbing = true;
-        Some(self.floor)
+        let climb = Climb {
+            number: self.climbs,
+            floor: self.floor,
+        };
+        self.climbs += 1;
+        self.climbing = Some(climb);
+        Some(climb)
     }
 
-    /// Takes what a climb came to. Anything lower than the policy allows counts as nothing.
-    pub fn end_climb(&mut self, now: Instant, climbed: Climbed) {
-        self.climbing = false;
+    /// Takes what a climb came to, and says whether that counts. Anything lower than the policy allows counts as nothing.
+    pub fn end_climb(&mut self, now: Instant, climb: Climb, climbed: Climbed) -> bool {
+        if self.climbing == Some(climb) {
+            self.climbing = None;
+        }
+        if climb.number < self.counts_from {
+            return false;
+        }
         self.climbed_at = Some(now);
-        self.silent = 0;
+        self.silence.on_climbed();
         let may_pass = climbed.missed.iter().any(|missed| missed.may_pass);
         self.missed = climbed.missed;
         let reached = climbed
@@ -157,30 +205,103 @@ impl Ladder {
         self.position = match reached {
             Some(rung) => Position::Standing {
                 rung,
+                footing: Footing(climb.number),
                 until: now + climbed.holds_for.unwrap_or(STANDS_FOR).min(STANDS_FOR),
             },
             None => Position::Ground {
                 until: now + if may_pass { FAULT_FOR } else { NOTHING_FOR },
             },
         };
+        true
     }
 
-    /// A question got no answer on `rung`, which had been reached. True when looking for another rung is worth the
-    /// question's while; after too little time on it, the ground is where questions stay for a minute.
+    /// What the rung that questions are on was reached by; none where they are on none of encryption.
     #[must_use]
-    pub fn on_broken(&mut self, now: Instant, rung: Rung, why: &str) -> bool {
+    pub fn footing(&self) -> Option<Footing> {
         match self.position {
-            Position::Standing { rung: reached, .. } if reached == rung => {}
-            // Another question found out first.
-            _ => return true,
+            Position::Standing { footing, .. } => Some(footing),
+            Position::Unknown | Position::Ground { .. } => None,
         }
+    }
+
+    /// There is no connection with the rung that was reached. After too little time on it, the ground is where questions
+    /// stay for a minute.
+    pub fn on_broken(&mut self, now: Instant, footing: Footing, why: &str) -> Fall {
         let brittle = self
             .climbed_at
             .is_some_and(|at| now.saturating_duration_since(at) < BRITTLE);
-        if !brittle {
-            self.position = Position::Unknown;
-            return true;
+        match self.position {
+            Position::Standing {
+                footing: stood_on,
+                rung,
+                ..
+            } if stood_on == footing => match brittle {
+                true => self.fall_to_the_ground(now, rung, why),
+                false => self.leave(),
+            },
+            // Another question found out first.
+            _ => Fall::None,
         }
+    }
+
+    /// A question was answered on the rung that was reached.
+    pub fn on_answer(&mut self, now: Instant, footing: Footing) {
+        if self.footing() == Some(footing) {
+            self.silence.on_heard(now);
+        }
+    }
+
+    /// A question of `asked` waited in vain for its answer, though there is a connection. That may be its name's fault,
+    /// so all that follows is a probe.
+    pub fn on_silence(&mut self, footing: Footing, asked: Instant) {
+        if self.footing() == Some(footing) {
+            self.silence.on_waited(asked);
+        }
+    }
+
+    /// Whether it is time to look if the rung is silent. Questions stay on it meanwhile.
+    #[must_use]
+    pub fn wants_probe(&self, now: Instant) -> bool {
+        self.footing().is_some() && self.silence.wants_probe(now)
+    }
+
+    /// Starts a probe, if it is time for one.
+    pub fn begin_probe(&mut self, now: Instant) -> Option<Probe> {
+        let footing = self.footing()?;
+        let wanted = self.silence.wants_probe(now);
+        wanted.then(|| self.silence.begin(now, footing))
+    }
+
+    /// Whether a probe is under way.
+    #[must_use]
+    pub fn is_probing(&self) -> bool {
+        self.silence.is_probing()
+    }
+
+    /// Takes what a probe came to. A rung that is silent is climbed anew; one that is so again, and where cleartext is
+    /// not, is left for a minute.
+    pub fn end_probe(&mut self, now: Instant, probe: Probe, outcome: Probed) -> Fall {
+        let verdict = self.silence.end(now, probe, outcome);
+        match (verdict, &self.position) {
+            (Some(Verdict::SilentAgain), Position::Standing { rung, .. })
+                if self.floor == Rung::Cleartext =>
+            {
+                self.fall_to_the_ground(now, *rung, SILENT)
+            }
+            // Where nothing is below, another climb is all that may help.
+            (Some(Verdict::Silent | Verdict::SilentAgain), Position::Standing { .. }) => {
+                self.leave()
+            }
+            _ => Fall::None,
+        }
+    }
+
+    fn leave(&mut self) -> Fall {
+        self.position = Position::Unknown;
+        Fall::Unknown
+    }
+
+    fn fall_to_the_ground(&mut self, now: Instant, rung: Rung, why: &str) -> Fall {
         self.missed.retain(|missed| missed.rung != rung);
         self.missed.push(Missed {
             rung,
@@ -190,21 +311,7 @@ impl Ladder {
         self.position = Position::Ground {
             until: now + FAULT_FOR,
         };
-        self.floor == Rung::Cleartext
-    }
-
-    /// A question was answered on the rung that was reached.
-    pub fn on_answer(&mut self) {
-        self.silent = 0;
-    }
-
-    /// A question waited in vain for its answer on `rung`, though there is a connection. One may be at fault itself;
-    /// several in a row are not. True as with [`Ladder::on_broken`].
-    #[must_use]
-    pub fn on_silence(&mut self, now: Instant, rung: Rung) -> bool {
-        self.silent += 1;
-        self.silent >= SILENT_MAX
-            && self.on_broken(now, rung, "it takes questions and does not answer")
+        Fall::Ground
     }
 
     /// The rung on which questions are asked now; none while that is not known, or where none is allowed.
@@ -225,178 +332,9 @@ impl Ladder {
     /// Whether a climb is under way.
     #[must_use]
     pub fn is_climbing(&self) -> bool {
-        self.climbing
+        self.climbing.is_some()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn reached(rung: Rung) -> Climbed {
-        Climbed {
-            reached: Some(rung),
-            holds_for: None,
-            missed: Vec::new(),
-        }
-    }
-
-    fn nothing(may_pass: bool) -> Climbed {
-        Climbed {
-            reached: None,
-            holds_for: None,
-            missed: vec![Missed {
-                rung: Rung::Opportunistic,
-                why: "nobody is there".to_owned(),
-                may_pass,
-            }],
-        }
-    }
-
-    #[test]
-    fn questions_wait_for_the_first_climb_and_take_what_it_reached() {
-        let now = Instant::now();
-        let mut ladder = Ladder::new(Rung::Cleartext);
-        assert_eq!(ladder.step(), Step::AfterClimb);
-        assert!(ladder.wants_climb(now));
-        assert_eq!(ladder.begin_climb(), Some(Rung::Cleartext));
-        assert_eq!(ladder.begin_climb(), None, "one at a time");
-        ladder.end_climb(now, reached(Rung::Opportunistic));
-        assert_eq!(ladder.step(), Step::Ask(Rung::Opportunistic));
-        assert!(!ladder.wants_climb(now + STANDS_FOR - Duration::from_secs(1)));
-        assert!(ladder.wants_climb(now + STANDS_FOR));
-        let asked = ladder.step();
-        assert_eq!(
-            asked,
-            Step::Ask(Rung::Opportunistic),
-            "while it is looked again"
-        );
-    }
-
-    #[test]
-    fn no_question_goes_lower_than_the_policy_allows() {
-        let now = Instant::now();
-        for floor in Rung::ALL {
-            for found in [None, Some(Rung::Opportunistic), Some(Rung::Designated)] {
-                let mut ladder = Ladder::new(floor);
-                let begun = ladder.begin_climb();
-                assert_eq!(begun.is_some(), floor <= Rung::Designated);
-                if begun.is_some() {
-                    let climbed = Climbed {
-                        reached: found,
-                        ..nothing(false)
-                    };
-                    ladder.end_climb(now, climbed);
-                }
-                match ladder.step() {
-                    Step::Ask(rung) => {
-                        assert!(rung >= floor);
-                        assert_eq!(rung, found.unwrap_or(Rung::Cleartext));
-                    }
-                    Step::Fail => assert!(found.unwrap_or(Rung::Cleartext) < floor),
-                    Step::AfterClimb => panic!("{floor:?} {found:?}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_not_there_is_looked_for_in_an_hour_and_what_failed_in_a_minute() {
-        let now = Instant::now();
-        for (may_pass, after) in [(true, FAULT_FOR), (false, NOTHING_FOR)] {
-            let mut ladder = Ladder::new(Rung::Opportunistic);
-            ladder.begin_climb().unwrap();
-            ladder.end_climb(now, nothing(may_pass));
-            assert_eq!(ladder.step(), Step::Fail);
-            assert!(!ladder.wants_climb(now + after - Duration::from_secs(1)));
-            assert!(ladder.wants_climb(now + after));
-        }
-    }
-
-    #[test]
-    fn a_broken_rung_is_climbed_once_more_and_a_brittle_one_is_left() {
-        let mut now = Instant::now();
-        let mut ladder = Ladder::new(Rung::Cleartext);
-        ladder.begin_climb().unwrap();
-        ladder.end_climb(now, reached(Rung::Opportunistic));
-        now += Duration::from_secs(600);
-        assert!(ladder.on_broken(now, Rung::Opportunistic, "reset"));
-        assert_eq!(ladder.step(), Step::AfterClimb);
-        ladder.begin_climb().unwrap();
-        ladder.end_climb(now, reached(Rung::Opportunistic));
-        assert!(ladder.on_broken(now, Rung::Opportunistic, "reset"));
-        assert_eq!(ladder.step(), Step::Ask(Rung::Cleartext));
-        assert_eq!(ladder.missed()[0].why, "reset");
-        assert!(ladder.wants_climb(now + FAULT_FOR));
-
-        let mut strict = Ladder::new(Rung::Opportunistic);
-        strict.begin_climb().unwrap();
-        strict.end_climb(now, reached(Rung::Opportunistic));
-        assert!(!strict.on_broken(now, Rung::Opportunistic, "reset"));
-        assert_eq!(strict.step(), Step::Fail);
-    }
-
-    #[test]
-    fn one_slow_question_breaks_no_rung_and_three_in_a_row_do() {
-        let mut now = Instant::now();
-        let mut ladder = Ladder::new(Rung::Cleartext);
-        ladder.begin_climb().unwrap();
-        ladder.end_climb(now, reached(Rung::Opportunistic));
-        now += Duration::from_secs(60);
-        for _ in 0..2 * SILENT_MAX {
-            assert!(!ladder.on_silence(now, Rung::Opportunistic));
-            ladder.on_answer();
-        }
-        assert!(!ladder.on_silence(now, Rung::Opportunistic));
-        assert!(!ladder.on_silence(now, Rung::Opportunistic));
-        assert!(ladder.on_silence(now, Rung::Opportunistic));
-        assert_eq!(ladder.step(), Step::AfterClimb);
-    }
-
-    #[test]
-    fn a_question_that_fails_after_the_rung_was_left_changes_nothing() {
-        let now = Instant::now();
-        let mut ladder = Ladder::new(Rung::Cleartext);
-        ladder.begin_climb().unwrap();
-        ladder.end_climb(now, reached(Rung::Designated));
-        assert!(ladder.on_broken(now, Rung::Opportunistic, "late"));
-        assert_eq!(ladder.step(), Step::Ask(Rung::Designated));
-    }
-
-    #[test]
-    fn a_designation_holds_no_longer_than_it_says() {
-        let now = Instant::now();
-        let mut ladder = Ladder::new(Rung::Cleartext);
-        ladder.begin_climb().unwrap();
-        let holds_for = Some(Duration::from_secs(300));
-        ladder.end_climb(
-            now,
-            Climbed {
-                holds_for,
-                ..reached(Rung::Designated)
-            },
-        );
-        assert!(ladder.wants_climb(now + Duration::from_secs(300)));
-    }
-
-    #[test]
-    fn another_policy_or_another_network_means_another_climb() {
-        let now = Instant::now();
-        let mut ladder = Ladder::new(Rung::Cleartext);
-        ladder.begin_climb().unwrap();
-        ladder.end_climb(now, reached(Rung::Opportunistic));
-        ladder.set_floor(Rung::Designated);
-        assert_eq!(ladder.step(), Step::AfterClimb);
-        ladder.begin_climb().unwrap();
-        ladder.end_climb(now, reached(Rung::Designated));
-        ladder.set_floor(Rung::Designated);
-        assert_eq!(ladder.step(), Step::Ask(Rung::Designated));
-        ladder.start_over();
-        assert_eq!(ladder.step(), Step::AfterClimb);
-        ladder.set_floor(Rung::Known);
-        assert_eq!(ladder.step(), Step::Fail);
-        assert_eq!(ladder.begin_climb(), None);
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Passes questions on to a server that is not upgraded, on the best rung of the ladder that is within reach.
 
+mod probe;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,24 +17,25 @@ use super::standing::Cost;
 use super::{Kind, Upstream, now};
 use crate::config::LegacyPolicy;
 use crate::discover::{LegacyReason, Refusal};
-use crate::dot::{DotError, DotPool, without_hop_options};
+use crate::dot::{DotPool, without_hop_options};
 use crate::exchange::{ExchangeError, udp_then_tcp};
-use crate::ladder::{Climbed, Ladder, Rung, Step};
+use crate::ladder::{Climb, Climbed, Ladder, Rung, Step};
 use crate::session::{Failure, State};
 use crate::tally::TALLY;
 use crate::wire::WireError;
+use probe::AfterFailure;
 
 /// Questions in cleartext under way, each with a socket of its own; more wait for their turn within
 /// their budget. Well below the 1,024 descriptors that a process gets by default.
 const PLAIN_IN_FLIGHT: usize = 512;
-/// Climbs that one question waits for.
-const CLIMBS_PER_QUESTION: u32 = 2;
+/// Climbs and probes that one question waits for.
+const WAITS_PER_QUESTION: u32 = 2;
 
 /// What is known about a server below discovery.
 pub(super) struct Legacy {
     inner: Mutex<Inner>,
-    /// Counts the climbs that ended.
-    climbs: watch::Sender<u64>,
+    /// Counts the climbs and the probes that ended, and those that are not to be waited for any more.
+    ended: watch::Sender<u64>,
     plain_turns: Semaphore,
     designated: AtomicU64,
     opportunistic: AtomicU64,
@@ -51,7 +54,7 @@ impl Legacy {
                 ladder: Ladder::new(floor(policy)),
                 reached: None,
             }),
-            climbs: watch::Sender::new(0),
+            ended: watch::Sender::new(0),
             plain_turns: Semaphore::new(PLAIN_IN_FLIGHT),
             designated: AtomicU64::new(0),
             opportunistic: AtomicU64::new(0),
@@ -60,6 +63,7 @@ impl Legacy {
 
     pub(super) fn set_policy(&self, policy: LegacyPolicy) {
         self.lock().ladder.set_floor(floor(policy));
+        self.wake();
     }
 
     /// Another network, or awake after a long sleep: what was reached may be somebody else now.
@@ -67,6 +71,8 @@ impl Legacy {
         let mut inner = self.lock();
         inner.ladder.start_over();
         inner.reached = None;
+        drop(inner);
+        self.wake();
     }
 
     /// Whether questions are refused, since nothing is left that the policy allows.
@@ -97,6 +103,11 @@ impl Legacy {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever waits looks again.
+    fn wake(&self) {
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+
     fn pool(&self) -> Option<Arc<DotPool>> {
         let inner = self.lock();
         inner.reached.as_ref().map(|found| Arc::clone(&found.pool))
@@ -106,17 +117,19 @@ impl Legacy {
     fn end_climb(
         &self,
         server: SocketAddr,
+        climb: Climb,
         climbed: Climbed,
         reached: Option<Reached>,
         tell: impl FnOnce(),
     ) {
         let rung = climbed.reached;
         let mut inner = self.lock();
-        inner.ladder.end_climb(now(), climbed);
-        let told = inner.ladder.rung();
-        if told == rung {
-            inner.reached = reached;
+        if !inner.ladder.end_climb(now(), climb, climbed) {
+            tracing::debug!(%server, "what was found does not count any more");
+            return;
         }
+        let told = inner.ladder.rung();
+        inner.reached = reached.filter(|_| told == rung);
         drop(inner);
         match told {
             Some(Rung::Cleartext) => tracing::warn!(%server, "questions go in cleartext"),
@@ -124,7 +137,7 @@ impl Legacy {
             None => tracing::warn!(%server, "no rung that the configuration allows"),
         }
         tell();
-        self.climbs.send_modify(|climbs| *climbs += 1);
+        self.wake();
     }
 
     /// The rung that questions go on, and the name of the resolver that the server designates there.
@@ -189,45 +202,55 @@ impl Upstream {
         cost: &Cost,
     ) -> Result<Vec<u8>, Failure> {
         let legacy = &discovery.legacy;
-        let mut climbs_left = CLIMBS_PER_QUESTION;
+        let mut waits_left = WAITS_PER_QUESTION;
         loop {
-            // Taken before the look at the ladder, so that no climb's end is missed.
-            let mut ended = legacy.climbs.subscribe();
-            let (step, climb) = {
-                let ladder = &legacy.lock().ladder;
-                (ladder.step(), ladder.wants_climb(now()))
+            // Taken before the look at the ladder, so that no end of a climb is missed.
+            let mut ended = legacy.ended.subscribe();
+            let asked = now();
+            let (step, footing, climb, probe, pool) = {
+                let inner = legacy.lock();
+                let (ladder, reached) = (&inner.ladder, inner.reached.as_ref());
+                let pool = reached.map(|found| Arc::clone(&found.pool));
+                let due = (ladder.wants_climb(asked), ladder.wants_probe(asked));
+                (ladder.step(), ladder.footing(), due.0, due.1, pool)
             };
             if climb {
                 self.begin_climb(discovery);
             }
-            match (step, legacy.pool()) {
-                (Step::Fail, _) => return Err(discovery.no_rung_left(&discovery.lock())),
-                (Step::Ask(Rung::Cleartext), _) => {
+            if probe {
+                self.begin_probe(discovery);
+            }
+            match (step, footing, pool) {
+                (Step::Fail, ..) => return Err(discovery.no_rung_left(&discovery.lock())),
+                (Step::Ask(Rung::Cleartext), ..) => {
                     return self
                         .pass_on_in_clear(discovery, query, deadline, cost)
                         .await;
                 }
-                (Step::Ask(rung), Some(pool)) => {
-                    match pool.ask(query, deadline).await {
+                (Step::Ask(rung), Some(footing), Some(pool)) => {
+                    let error = match pool.ask(query, deadline).await {
                         Ok(answer) => {
-                            legacy.lock().ladder.on_answer();
+                            legacy.lock().ladder.on_answer(now(), footing);
                             legacy.count(rung);
                             return Ok(answer);
                         }
-                        Err(error) if legacy.is_worth_a_climb(rung, &error) => {}
-                        Err(error) => return Err(Failure::NoAnswer(error.to_string())),
+                        Err(error) => error,
+                    };
+                    match self.on_rung_failure(discovery, &pool, footing, asked, &error) {
+                        AfterFailure::LookAgain if now() < deadline => {}
+                        _ => return Err(Failure::NoAnswer(error.to_string())),
                     }
-                    if now() >= deadline {
-                        return Err(slow(discovery.server()));
+                    if legacy.lock().ladder.is_probing()
+                        && !wait(&mut ended, &mut waits_left, deadline).await
+                    {
+                        return Err(Failure::NoAnswer(error.to_string()));
                     }
                 }
                 // Without a pool: the ladder was told to start over this very moment.
-                (Step::AfterClimb | Step::Ask(_), _) => {
-                    let waited = timeout_at(deadline.into(), ended.changed()).await;
-                    if climbs_left == 0 || !matches!(waited, Ok(Ok(()))) {
+                (Step::AfterClimb | Step::Ask(_), ..) => {
+                    if !wait(&mut ended, &mut waits_left, deadline).await {
                         return Err(slow(discovery.server()));
                     }
-                    climbs_left -= 1;
                 }
             }
         }
@@ -255,17 +278,19 @@ impl Upstream {
     }
 
     fn begin_climb(self: &Arc<Self>, discovery: &Discovery) {
-        let Some(floor) = discovery.legacy.lock().ladder.begin_climb() else {
+        let Some(begun) = discovery.legacy.lock().ladder.begin_climb() else {
             return;
         };
         let upstream = Arc::clone(self);
         let server = discovery.server();
         self.spawn(async move {
-            let (climbed, reached) = climb(server, floor).await;
+            let (climbed, reached) = climb(server, begun.floor).await;
             if let Kind::Discovered(discovery) = &upstream.kind {
                 discovery
                     .legacy
-                    .end_climb(server, climbed, reached, || discovery.tell_standing());
+                    .end_climb(server, begun, climbed, reached, || {
+                        discovery.tell_standing()
+                    });
             }
         });
     }
@@ -310,25 +335,6 @@ impl Upstream {
     }
 }
 
-impl Legacy {
-    /// TLS on `rung` came to nothing: whether the question may look for another rung.
-    fn is_worth_a_climb(&self, rung: Rung, error: &DotError) -> bool {
-        let ladder = &mut self.lock().ladder;
-        match error {
-            // The question's fault, or that of too many of them.
-            DotError::NotAQuery(_)
-            | DotError::NoQuestion
-            | DotError::Busy { .. }
-            | DotError::Broken { .. } => false,
-            // The server may be busy with this very question.
-            DotError::Deadline { connect: None, .. } => ladder.on_silence(now(), rung),
-            DotError::NoConnection(_) | DotError::Lost { .. } | DotError::Deadline { .. } => {
-                ladder.on_broken(now(), rung, &error.to_string())
-            }
-        }
-    }
-}
-
 impl Discovery {
     /// The configuration allows nothing that this server can do.
     pub(super) fn no_rung_left(&self, now: &discovery::Inner) -> Failure {
@@ -345,6 +351,14 @@ impl Discovery {
             missed: missed.collect(),
         })
     }
+}
+
+/// Waits for the end of a climb or a probe, unless it was done too often or the time is over.
+async fn wait(ended: &mut watch::Receiver<u64>, left: &mut u32, deadline: Instant) -> bool {
+    let waited = timeout_at(deadline.into(), ended.changed()).await;
+    let goes_on = *left > 0 && matches!(waited, Ok(Ok(())));
+    *left = left.saturating_sub(1);
+    goes_on
 }
 
 fn slow(server: SocketAddr) -> Failure {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) struct Seen {
     names: Mutex<HashSet<Vec<u8>>>,
     /// How the connections began.
     pub(crate) handshakes: Mutex<Vec<HandshakeKind>>,
+    /// Nothing is answered any more but who is designated.
+    pub(crate) silent: AtomicBool,
 }
 
 /// Starts a resolver that repeats each question as its answer. Of names that begin so, it treats the first question
@@ -89,7 +92,8 @@ fn converse(stream: TcpStream, config: Arc<ServerConfig>, seen: &Seen) -> std::i
             return Ok(());
         }
         mute |= first && is(b"mute");
-        if mute || is(b"never") {
+        let silent = seen.silent.load(Ordering::SeqCst) && !is(b"_dns");
+        if mute || silent || is(b"never") {
             continue;
         }
         let end = view.records_start();
