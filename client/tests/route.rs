@@ -383,6 +383,31 @@ fn an_enrolled_name_with_the_keys_of_somebody_else_is_not_the_end_that_was_enrol
 }
 
 #[test]
+fn a_name_that_nobody_answers_sends_no_other_question_to_the_nearest() {
+    let lab = Lab::new();
+    let daemon = lab.client("end");
+    let asks = |whom: &str| daemon.status()["route"]["asks"] == whom;
+    assert_answered(&daemon);
+    wait_until(|| asks("end"), || format!("the end: {}", daemon.status()));
+    lab.near.take_over_tls();
+    lab.far.take_over_tls();
+    let mut slow = daemon.begin(&["query", "never.example", "A"]);
+    // The end had its time for it: it is the nearest's now.
+    wait_until(
+        || lab.near.take_over_tls() == ["never.example. A"],
+        || format!("the nearest is asked too: {}", daemon.status()),
+    );
+    assert!(asks("end"), "{}", daemon.status());
+    assert_answered(&daemon);
+    assert_eq!(lab.near.take_over_tls(), none());
+    let asked = lab.far.take_over_tls();
+    assert!(asked.contains(&"www.example. A".to_owned()), "{asked:?}");
+    assert!(asked.contains(&". NS".to_owned()), "{asked:?}");
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+}
+
+#[test]
 fn a_trace_is_told_as_text_as_json_and_as_a_picture_of_the_daemon_and_without_one() {
     let lab = Lab::new();
     let daemon = lab.client("nearest");

@@ -101,7 +101,8 @@ impl EndPool {
     /// Asks something that says nothing about anybody: it may be one that does not want to answer us. The code of what
     /// came.
     async fn try_out(&self) -> Option<u8> {
-        let answer = self.0.pool.ask(&ladder::question(0), now() + TRIAL).await;
+        let question = ladder::harmless_question(0);
+        let answer = self.0.pool.ask(&question, now() + TRIAL).await;
         answer.ok().as_deref().map(code)
     }
 
@@ -257,20 +258,29 @@ impl Upstream {
     }
 
     fn on_end_failure(self: &Arc<Self>, end: &EndPool, received: u64, error: &DotError) {
-        let at_fault = match error {
+        match error {
             // The question's fault, or that of too many of them.
             DotError::NotAQuery(_)
             | DotError::NoQuestion
             | DotError::Busy { .. }
-            | DotError::Broken { .. } => false,
-            // It may be busy with this very question.
-            DotError::Deadline { connect: None, .. } => end.pool().status().received == received,
-            DotError::NoConnection(_) | DotError::Lost { .. } | DotError::Deadline { .. } => true,
-        };
-        if at_fault && end.service().on_lost() {
-            tracing::debug!(%error, "the end of the chain");
-            tell(end.end(), end.standing());
-            self.try_end(end.clone(), RETRY);
+            | DotError::Broken { .. } => {}
+            DotError::NoConnection(_)
+            | DotError::Deadline {
+                connect: Some(_), ..
+            } if !end.pool().is_connected() => {
+                if end.service().on_lost() {
+                    tracing::debug!(%error, "the end of the chain");
+                    tell(end.end(), end.standing());
+                    self.try_end(end.clone(), RETRY);
+                }
+            }
+            // It may be busy with this very question, or hang up on whoever asks it; and who answered others meanwhile is
+            // not silent. It stays in use until a trial shows that it is.
+            DotError::NoConnection(_) | DotError::Lost { .. } | DotError::Deadline { .. } => {
+                if end.works() && end.pool().status().received == received {
+                    self.try_end(end.clone(), Duration::ZERO);
+                }
+            }
         }
     }
 

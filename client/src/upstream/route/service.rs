@@ -3,12 +3,12 @@
 //! | the end is | a question is asked of | it becomes |
 //! |---|---|---|
 //! | *on trial* | the nearest | *in use* when it answers a question that says nothing about anybody. Where it does not, the next trial follows after 5, 10, 20… 60 seconds |
-//! | *in use* | the end; what it does not answer in time, or refuses, of the nearest as well | *on trial* when it cannot be reached, or says nothing; *set aside* when it does not serve us |
+//! | *in use* | the end; what it does not answer in time, or refuses, of the nearest as well | *on trial* when it cannot be reached, or a trial after a question without an answer has none either; *set aside* when it does not serve us |
 //! | *set aside* | the nearest | *on trial* with the next survey that finds it |
 //! | *not vouched for*, where `first-use` wants somebody to | the nearest | *on trial* when somebody did |
 //! | gone: a survey names another, or its keys are others; nobody may ask it any more; what was found holds no more; `route` is another | the nearest, or as `decision.rs` says | |
 //!
-//! That it does not serve us is not told by one answer. A name may be refused to everybody, and one that cannot be
+//! Names that nobody answers say nothing about the end. That it does not serve us is not told by one answer. A name may be refused to everybody, and one that cannot be
 //! validated fails everywhere: who has us ask for such names is not to choose whom we ask.
 //!
 //! | answer of the end | goes to whoever asked | set aside |
