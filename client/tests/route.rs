@@ -402,7 +402,6 @@ fn a_name_that_nobody_answers_sends_no_other_question_to_the_nearest() {
     assert_eq!(lab.near.take_over_tls(), none());
     let asked = lab.far.take_over_tls();
     assert!(asked.contains(&"www.example. A".to_owned()), "{asked:?}");
-    assert!(asked.contains(&". NS".to_owned()), "{asked:?}");
     slow.kill().unwrap();
     slow.wait().unwrap();
 }

@@ -260,7 +260,7 @@ impl Upstream {
     pub(super) async fn find_rung(self: &Arc<Self>, discovery: &Discovery, deadline: Instant) {
         let legacy = &discovery.legacy;
         // Taken before the look at the ladder, so that no climb's end is missed.
-        let mut ended = legacy.climbs.subscribe();
+        let mut ended = legacy.ended.subscribe();
         let (step, climb) = {
             let ladder = &legacy.lock().ladder;
             (ladder.step(), ladder.wants_climb(now()))

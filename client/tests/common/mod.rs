@@ -56,7 +56,7 @@ struct Shared {
     /// What everything but questions about resolvers is answered with, where that is no answer.
     code: AtomicU8,
     in_clear: Mutex<Vec<String>>,
-    /// The names that were asked over TLS, without those that are about resolvers.
+    /// The names that were asked over TLS, without those that are about resolvers, or about nobody.
     over_tls: Mutex<Vec<String>>,
     handshakes: AtomicUsize,
 }
@@ -311,6 +311,7 @@ async fn serve_dot(listener: std::net::TcpListener, acceptor: TlsAcceptor, share
                 }
                 if let Ok(query) = Message::from_vec(&message)
                     && let Some(asked) = query.queries.first()
+                    && !asked.name().is_root()
                     && !asked.name().to_ascii().contains("arpa")
                     && !asked.name().to_ascii().contains(".zz.")
                 {
