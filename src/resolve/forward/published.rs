@@ -94,9 +94,12 @@ fn of_standing(address: SocketAddr, standing: &Standing) -> Option<Said<'_>> {
             },
             _,
         ) => Said::Named(found),
-        // Known from before this process: questions go to the key that is known, and what else was known of it has not
-        // been validated since, or is not what it says now.
-        (Standing::Upgraded { .. }, _) => Said::Unnamed(Transport::Dot, PublishedProof::Dane),
+        // Known from before this process, and what it says now cannot be believed; questions go to the key that is known.
+        (Standing::Upgraded { fault: Some(_), .. }, _) => {
+            Said::Unnamed(Transport::Dot, PublishedProof::Dane)
+        }
+        // It is being met again: by its address it would be somebody without a name until then.
+        (Standing::Upgraded { .. }, _) => return None,
         (Standing::Legacy { designated, .. }, Rung::Designated) => {
             // What was certified is the address; the name says by whom it goes.
             let ip = || address.ip().to_string();
