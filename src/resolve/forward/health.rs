@@ -1,9 +1,10 @@
 //! How one upstream does: what it takes, whether it rests, and when it is probed.
 //!
-//! Names that somebody makes slow must not push everybody's questions to another upstream, and one that takes questions
-//! and says nothing must not keep everybody waiting. A question that was left without an answer tells the two apart no
-//! more than the asker can; a probe does, which asks what nobody else can make slow. So such a question only makes its
-//! upstream *suspect*; a probe that fails has it *rest*, and only an answer brings it back.
+//! Names that somebody makes slow, or whose answers he makes unfit, must not push everybody's questions to another
+//! upstream, and one that takes questions and says nothing must not keep everybody waiting. A question that failed or was
+//! left without an answer tells the two apart no more than the asker can; a probe does, which asks what nobody else has a
+//! hand in. So such a question only makes its upstream *suspect*; a probe that fails has it *rest*, and only an answer
+//! brings it back.
 //!
 //! Sans-IO: outcomes and the time go in, what is due comes out.
 
@@ -11,9 +12,6 @@ use std::time::{Duration, Instant};
 
 /// What an upstream that was never asked is believed to take.
 const UNKNOWN_LATENCY: Duration = Duration::from_millis(50);
-
-/// Questions in a row whose failure it caused itself, from which on an upstream is asked only when the others fail.
-const FAILURES_BEFORE_REST: u32 = 2;
 
 /// The first rest; each further one without an answer in between is twice as long.
 const FIRST_REST: Duration = Duration::from_secs(2);
@@ -36,7 +34,6 @@ const HEDGE_TO_WORSE: Duration = Duration::from_millis(2_500);
 #[derive(Debug, Clone)]
 pub(super) struct Health {
     latency: Duration,
-    failures: u32,
     /// When it was last heard, be it that it answered a question or a probe.
     heard: Option<Instant>,
     suspect: bool,
@@ -75,7 +72,6 @@ impl Health {
     pub(super) fn new() -> Self {
         Self {
             latency: UNKNOWN_LATENCY,
-            failures: 0,
             heard: None,
             suspect: false,
             rest: None,
@@ -103,15 +99,6 @@ impl Health {
         self.on_heard(now);
     }
 
-    /// A question failed, and by what the upstream did: by no name that somebody made slow.
-    pub(super) fn on_failure(&mut self, now: Instant) {
-        self.failed += 1;
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= FAILURES_BEFORE_REST && self.rest.is_none() {
-            self.begin_rest(now);
-        }
-    }
-
     /// Nobody waits any more for the answer to a question of `began`: another upstream answered it, or the asker gave up.
     pub(super) fn on_overtaken(&mut self, now: Instant, began: Instant) {
         // One that was hardly asked yet, since another was about to answer, was not late.
@@ -120,8 +107,8 @@ impl Health {
         }
     }
 
-    /// A question of `began` was not answered in time, which may be its name's fault.
-    pub(super) fn on_no_answer(&mut self, began: Instant) {
+    /// A question of `began` failed, or was not answered in time, which may be its name's fault.
+    pub(super) fn on_failure(&mut self, began: Instant) {
         self.failed += 1;
         self.suspect_since(began);
     }
@@ -190,7 +177,7 @@ impl Health {
         self.leads_back_until.is_some_and(|until| now < until)
     }
 
-    /// Whether a question was left without an answer and nothing was heard since.
+    /// Whether a question failed or was left without an answer, and nothing was heard since.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect
     }
@@ -237,7 +224,6 @@ impl Health {
 
     fn on_heard(&mut self, now: Instant) {
         self.heard = Some(now);
-        self.failures = 0;
         self.suspect = false;
         self.rest = None;
     }
@@ -323,7 +309,7 @@ mod tests {
             let began = now;
             now += OVERTAKEN / 5;
             upstream.on_overtaken(now, began);
-            upstream.on_no_answer(began);
+            upstream.on_failure(began);
             if let Some(due) = upstream.schedule(now) {
                 assert!(upstream.begin_probe(due, due));
                 probes.push(due);
@@ -367,8 +353,7 @@ mod tests {
     fn each_rest_ends_with_a_probe_and_is_twice_as_long_as_the_last() {
         let mut now = Instant::now();
         let mut upstream = Health::new();
-        upstream.on_failure(now);
-        upstream.on_failure(now);
+        upstream.on_look(now, now, false);
         let mut rests = Vec::new();
         for _ in 0..8 {
             assert!(upstream.rests());
@@ -383,13 +368,11 @@ mod tests {
         assert!(upstream.begin_probe(due, due));
         upstream.on_probe(due, Probed::Answered);
         assert!(!upstream.rests());
-        upstream.on_failure(due);
-        upstream.on_failure(due);
+        upstream.on_look(due, due, false);
         assert_eq!(upstream.schedule(due), Some(due + LONGEST_REST));
         upstream.on_answer(due, QUICK);
         assert!(!upstream.rests());
-        upstream.on_failure(due);
-        upstream.on_failure(due);
+        upstream.on_look(due, due, false);
         assert_eq!(upstream.schedule(due), Some(due + FIRST_REST));
     }
 
@@ -403,8 +386,7 @@ mod tests {
         upstream.on_answer(now, SLOW);
         assert!(!upstream.begin_probe(now, due));
         // Nor does one that is told for the end of a rest hold up an earlier one.
-        upstream.on_failure(now);
-        upstream.on_failure(now);
+        upstream.on_look(now, now, false);
         let later = upstream.schedule(now).unwrap();
         upstream.on_answer(now, SLOW);
         let asked = now + QUICK;

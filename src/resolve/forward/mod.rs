@@ -333,15 +333,10 @@ impl Shared {
     fn judge(self: &Arc<Self>, attempt: Attempt) -> Result<Vec<u8>, ResolveError> {
         self.count_packets(attempt.spent);
         let now = Instant::now().into_std();
-        // Where there is a choice, nobody's slow names may decide it.
-        let chooses = self.servers.len() > 1;
         match &attempt.outcome {
             Ok(_) => self.health()[attempt.at].on_answer(now, attempt.took),
-            Err(ResolveError::TimedOut | ResolveError::Overloaded) if chooses => {
-                self.health()[attempt.at].on_no_answer(attempt.began.into_std());
-            }
             Err(error) => {
-                self.health()[attempt.at].on_failure(now);
+                self.health()[attempt.at].on_failure(attempt.began.into_std());
                 if let ResolveError::InvalidAnswer { upstream, reason } = error {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(%upstream, reason, "answer refused");

@@ -66,8 +66,7 @@ mod tests {
         let tiers = [Tier::Cleartext, Tier::Encrypted, Tier::Authenticated];
         assert_eq!(order(&upstreams, &tiers, now), [2, 1, 0]);
         // One that does not answer protects nobody.
-        upstreams[2].on_failure(now);
-        upstreams[2].on_failure(now);
+        upstreams[2].on_look(now, now, false);
         assert_eq!(order(&upstreams, &tiers, now), [1, 0, 2]);
         assert!(upstreams[1].hedge_after(true) > upstreams[1].hedge_after(false));
     }
@@ -76,13 +75,14 @@ mod tests {
     fn one_that_fails_rests_until_it_is_heard() {
         let now = Instant::now();
         let mut upstreams = [Health::new(), Health::new()];
-        upstreams[0].on_failure(now);
-        assert_eq!(
-            order(&upstreams, CLEAR, now),
-            [0, 1],
-            "one failure is chance"
-        );
-        upstreams[0].on_failure(now);
+        for _ in 0..20 {
+            upstreams[0].on_failure(now);
+        }
+        let asked = order(&upstreams, CLEAR, now);
+        assert_eq!(asked, [0, 1], "it may be the questions");
+        let due = upstreams[0].schedule(now).expect("there is a probe");
+        assert!(upstreams[0].begin_probe(due, due));
+        upstreams[0].on_probe(due, Probed::Failed);
         assert_eq!(order(&upstreams, CLEAR, now), [1, 0]);
         assert_eq!(at_work(&upstreams, &[1, 0]), 1);
         // Time alone does not bring it back, so that no question has to find out.
@@ -92,8 +92,7 @@ mod tests {
         upstreams[0].on_probe(due, Probed::Answered);
         assert_eq!(order(&upstreams, CLEAR, due), [0, 1]);
         for upstream in &mut upstreams {
-            upstream.on_failure(due);
-            upstream.on_failure(due);
+            upstream.on_look(due, due, false);
         }
         assert_eq!(order(&upstreams, CLEAR, due), [0, 1], "as if none rested");
         assert_eq!(at_work(&upstreams, &[0, 1]), 2);

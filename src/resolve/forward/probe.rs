@@ -1,5 +1,5 @@
-//! Finds out, beside the questions of people, whether an upstream is silent: when one left a question without an answer,
-//! and at the end of each of its rests.
+//! Finds out, beside the questions of people, whether an upstream is at work: when one left a question without an answer
+//! or failed at it, and at the end of each of its rests.
 
 use std::{
     sync::{Arc, Weak},
@@ -14,7 +14,9 @@ use zzdot_client::{
 };
 use zzdot_zonegen::name::ResolverName;
 
-use super::{PACKETS_AN_ATTEMPT, Reach, ResolveError, Shared, follow::Look, health::Probed};
+use super::{
+    PACKETS_AN_ATTEMPT, Reach, ResolveError, Shared, follow::Look, health::Probed, sanitise,
+};
 
 /// How long the answer may take: nothing has to be found out for it.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
@@ -56,8 +58,14 @@ impl Shared {
             return Probed::Failed;
         };
         self.count_packets(reached.spent);
-        match reached.message {
-            // Whatever it says: it is not silent.
+        let answer = reached.message.and_then(|message| {
+            sanitise::incoming(&query, &message).map_err(|reason| ResolveError::InvalidAnswer {
+                upstream: server.address,
+                reason,
+            })
+        });
+        match answer {
+            // Whatever it says, be it that it refuses.
             Ok(_) => Probed::Answered,
             Err(ResolveError::Overloaded) => Probed::NotSent,
             Err(error) => {

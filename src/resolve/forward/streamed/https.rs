@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::{Reason, client::SendRequest};
 use http::{
     Method, Request, StatusCode, Version,
     header::{ACCEPT, CONTENT_TYPE},
@@ -142,7 +142,7 @@ impl Connection {
         let mut requests = self.requests.clone().ready().await.map_err(lost)?;
         let (response, mut body) = requests.send_request(request, false).map_err(lost)?;
         body.send_data(Bytes::from(message), true).map_err(lost)?;
-        let response = response.await.map_err(lost)?;
+        let response = response.await.map_err(of_stream)?;
         // RFC 8484 §4.2.1: anything else has no answer in it. Nobody is followed elsewhere.
         if response.status() != StatusCode::OK {
             return Err(Fault::Broken("its HTTP status is not 200"));
@@ -154,7 +154,7 @@ impl Connection {
         let mut body = response.into_body();
         let mut answer = Vec::new();
         while let Some(part) = body.data().await {
-            let part = part.map_err(lost)?;
+            let part = part.map_err(of_stream)?;
             if answer.len() + part.len() > MAX_ANSWER_OCTETS {
                 return Err(Fault::Broken("its message is too long"));
             }
@@ -208,6 +208,15 @@ impl AsyncWrite for Counted {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+/// A stream that the server gave up is a question that it cannot answer: the connection is as well as before.
+fn of_stream(error: h2::Error) -> Fault {
+    let given_up = error.is_reset() && error.is_remote();
+    match given_up && error.reason() != Some(Reason::REFUSED_STREAM) {
+        true => Fault::Broken("it gave the question up"),
+        false => lost(error),
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use quinn::{
-    ClientConfig, Endpoint, IdleTimeout, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+    ClientConfig, Endpoint, IdleTimeout, ReadError, ReadExactError, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
 };
 use rustls::pki_types::ServerName;
 
@@ -88,9 +89,9 @@ impl Connection {
         // RFC 9250 §4.2: nothing else comes on this stream.
         sending.finish().map_err(lost)?;
         let mut length = [0; 2];
-        receiving.read_exact(&mut length).await.map_err(lost)?;
+        receiving.read_exact(&mut length).await.map_err(of_stream)?;
         let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-        receiving.read_exact(&mut answer).await.map_err(lost)?;
+        receiving.read_exact(&mut answer).await.map_err(of_stream)?;
         // Whatever follows is not read; only transfers of zones have more than one message.
         let _ = receiving.stop(NO_ERROR);
         Ok(answer)
@@ -103,6 +104,16 @@ impl Connection {
 
     pub(super) fn is_closed(&self) -> bool {
         self.connection.close_reason().is_some()
+    }
+}
+
+/// A stream that the server gave up is a question that it cannot answer: the connection is as well as before.
+fn of_stream(error: ReadExactError) -> Fault {
+    match error {
+        ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(ReadError::Reset(_)) => {
+            Fault::Broken("it gave the question up")
+        }
+        error @ ReadExactError::ReadError(_) => lost(error),
     }
 }
 

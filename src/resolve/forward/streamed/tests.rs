@@ -5,6 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use h2::Reason;
 use hickory_proto::{
     op::{Message, MessageType},
     rr::{Name, RecordType},
@@ -85,15 +86,19 @@ impl Played {
         self.slow.load(Ordering::SeqCst)
     }
 
-    async fn answer(&self, query: &[u8]) -> Vec<u8> {
+    /// None where the question is given up.
+    async fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let mut message = Message::from_vec(query).unwrap();
+        if message.queries[0].name().to_ascii().ends_with("given-up.") {
+            return None;
+        }
         if message.queries[0].name().to_ascii().ends_with("slow.") {
             self.slow.fetch_add(1, Ordering::SeqCst);
             let mut released = self.released.subscribe();
             released.wait_for(|released| *released).await.unwrap();
         }
         message.metadata.message_type = MessageType::Response;
-        message.to_vec().unwrap()
+        Some(message.to_vec().unwrap())
     }
 
     async fn serve_https(self: Arc<Self>, listener: TcpListener, tls: Arc<ServerConfig>) {
@@ -111,13 +116,15 @@ impl Played {
                         while let Some(part) = request.body_mut().data().await {
                             query.extend_from_slice(&part.unwrap());
                         }
-                        let answer = Bytes::from(played.answer(&query).await);
+                        let Some(answer) = played.answer(&query).await else {
+                            return respond.send_reset(Reason::INTERNAL_ERROR);
+                        };
                         let response = http::Response::builder()
                             .header("content-type", "application/dns-message")
                             .body(())
                             .unwrap();
                         let mut body = respond.send_response(response, false).unwrap();
-                        body.send_data(answer, true).unwrap();
+                        body.send_data(Bytes::from(answer), true).unwrap();
                     });
                 }
             });
@@ -134,7 +141,9 @@ impl Played {
                     let played = Arc::clone(&played);
                     tokio::spawn(async move {
                         let query = receiving.read_to_end(65_537).await.unwrap();
-                        let answer = played.answer(&query[2..]).await;
+                        let Some(answer) = played.answer(&query[2..]).await else {
+                            return sending.reset(1_u32.into()).unwrap();
+                        };
                         let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
                         sending.write_all(&length).await.unwrap();
                         sending.write_all(&answer).await.unwrap();
@@ -200,6 +209,23 @@ async fn a_slow_name_waits_and_quick_ones_are_answered_on_the_same_connection() 
             (2, 2),
             "{protocol:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_the_server_gives_up_costs_no_connection() {
+    for protocol in protocols() {
+        let (played, server) = Played::start(&protocol).await;
+        for _ in 0..3 {
+            let deadline = Instant::now() + LONG;
+            let given_up = server.ask(&about("given-up."), deadline).await;
+            assert!(
+                matches!(given_up, Err(ResolveError::InvalidAnswer { .. })),
+                "{given_up:?}"
+            );
+            assert!(server.ask(&about("quick."), deadline).await.is_ok());
+        }
+        assert_eq!(played.connections(), 1, "{protocol:?}");
     }
 }
 

@@ -83,7 +83,8 @@ impl Played {
         self.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// The answer to `query`: none for names below `slow.`, and while it is silent; a failure for those below `broken.`.
+    /// The answer to `query`: none for names below `slow.`, and while it is silent; a failure for those below `broken.`, and
+    /// something that nobody may pass on for those below `odd.`.
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let mut message = Message::from_vec(query).unwrap();
         let name = message.queries[0].name().clone();
@@ -95,8 +96,12 @@ impl Played {
         if name.to_ascii().ends_with("broken.") {
             message.metadata.response_code = ResponseCode::ServFail;
         } else if message.queries[0].query_type() == RecordType::A {
+            let owner = match name.to_ascii().ends_with("odd.") {
+                true => Name::from_ascii("another.").unwrap(),
+                false => name,
+            };
             let address = RData::A(A(Ipv4Addr::new(192, 0, 2, 7)));
-            message.answers = vec![Record::from_rdata(name, 60, address)];
+            message.answers = vec![Record::from_rdata(owner, 60, address)];
         }
         Some(message.to_vec().unwrap())
     }

@@ -165,6 +165,23 @@ async fn names_that_a_stranger_makes_slow_push_nobody_else_into_cleartext() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_a_stranger_makes_unfit_push_nobody_else_into_cleartext() {
+    let lab = Lab::new().await;
+    for (odd, quick) in [("a.odd.", "a."), ("b.odd.", "b."), ("c.odd.", "c.")] {
+        for _ in 0..5 {
+            let deadline = Instant::now() + ANSWER_WITHIN;
+            let refused = lab.forward.resolve(about(odd), deadline).await.unwrap_err();
+            assert!(matches!(refused, ResolveError::InvalidAnswer { .. }));
+        }
+        lab.ask(quick).await;
+        assert!(lab.encrypted.was_asked(quick) && !lab.cleartext.was_asked(quick));
+        advance(PROBE * 2).await;
+        lab.until_told("suspect", false).await;
+        assert_eq!(lab.told("resting"), false);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_passed_on_in_vain_makes_suspect_and_who_answers_others_is_not() {
     let lab = Lab::new().await;
     lab.ask("before.").await;
