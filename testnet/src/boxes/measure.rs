@@ -41,6 +41,7 @@ impl fmt::Display for Got {
             Self::Empty => f.write_str("empty"),
             Self::NoName => f.write_str("NXDOMAIN"),
             Self::Code(ResponseCode::ServFail) => f.write_str("SERVFAIL"),
+            Self::Code(ResponseCode::FormErr) => f.write_str("FORMERR"),
             Self::Code(ResponseCode::Refused) => f.write_str("REFUSED"),
             Self::Code(code) => write!(f, "{}", u16::from(*code)),
             Self::Silence => f.write_str("silence"),

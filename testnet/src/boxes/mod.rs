@@ -48,12 +48,15 @@ pub enum Verdict {
     Upgraded,
     /// It takes the box for one that knows of nothing, for this reason.
     Legacy(&'static str),
+    /// It cannot tell, and tries again.
+    NoAnswer,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upgraded => f.write_str("upgraded"),
+            Self::NoAnswer => f.write_str("no-answer"),
             Self::Legacy(reason) => write!(f, "legacy: {reason}"),
         }
     }

@@ -66,6 +66,23 @@ pub const MODELS: &[Model] = &[
         start: |place| dnsmasq(place, &["--filterwin2k"]),
     },
     Model {
+        name: "dnsmasq-small",
+        about: "dnsmasq that takes and gives no datagram above 512 octets: `edns-packet-max=512`",
+        verdict: Verdict::Upgraded,
+        forget: None,
+        start: |place| dnsmasq(place, &["--edns-packet-max=512"]),
+    },
+    Model {
+        name: "dnsmasq-udp",
+        about: "dnsmasq behind a packet filter that lets no TCP through to it",
+        verdict: Verdict::Upgraded,
+        forget: None,
+        start: |place| {
+            without_tcp(place)?;
+            dnsmasq(place, &[])
+        },
+    },
+    Model {
         name: "unbound",
         about: "unbound, validating",
         verdict: Verdict::Upgraded,
@@ -100,6 +117,17 @@ pub const MODELS: &[Model] = &[
         verdict: Verdict::Upgraded,
         forget: None,
         start: |place| unbound(place, "  module-config: \"iterator\"\n"),
+    },
+    Model {
+        name: "unbound-dns64",
+        about: "unbound, validating, with `dns64`",
+        verdict: Verdict::Upgraded,
+        forget: None,
+        start: |place| {
+            let set =
+                "  module-config: \"dns64 validator iterator\"\n  dns64-prefix: 64:ff9b::/96\n";
+            unbound(place, set)
+        },
     },
     Model {
         name: "kresd",
@@ -167,6 +195,13 @@ pub const MODELS: &[Model] = &[
         },
     },
     Model {
+        name: "bind-dns64",
+        about: "BIND, `forward only`, validating, with `dns64`",
+        verdict: Verdict::Upgraded,
+        forget: Some(forget_bind),
+        start: |place| bind(place, "yes", "dns64 64:ff9b::/96 { };"),
+    },
+    Model {
         name: "bind-plain",
         about: "BIND, `forward only`, `dnssec-validation no`",
         verdict: Verdict::Upgraded,
@@ -187,7 +222,61 @@ pub const MODELS: &[Model] = &[
         forget: None,
         start: |place| resolved(place, "yes"),
     },
+    Model {
+        name: "dnsdist-types",
+        about: "dnsdist that fails at types that it was not told of: `RCodeAction(DNSRCode.SERVFAIL)` for KEY, TLSA and SVCB",
+        verdict: Verdict::NoAnswer,
+        forget: None,
+        start: |place| {
+            let rule = "OrRule({ QTypeRule(25), QTypeRule(52), QTypeRule(64) })";
+            dnsdist(
+                place,
+                &format!("addAction({rule}, RCodeAction(DNSRCode.SERVFAIL))\n"),
+            )
+        },
+    },
+    Model {
+        name: "dnsdist-old",
+        about: "dnsdist as a server from before EDNS: FORMERR for each question with an OPT record",
+        verdict: Verdict::Legacy("format-error"),
+        forget: None,
+        start: |place| {
+            let rule = "RecordsTypeCountRule(DNSSection.Additional, 41, 1, 1)";
+            dnsdist(
+                place,
+                &format!("addAction({rule}, RCodeAction(DNSRCode.FORMERR))\n"),
+            )
+        },
+    },
 ];
+
+/// Whoever connects to the box's port of DNS is turned away.
+fn without_tcp(place: &Place<'_>) -> Result<(), Failure> {
+    let rules = "table inet lab\ndelete table inet lab\ntable inet lab {\n  chain input {\n    type filter hook input priority filter;\n    \
+                 tcp dport 53 reject with tcp reset\n  }\n}\n";
+    let rules = place.host.write("no-tcp.nft", rules)?;
+    let output = place
+        .host
+        .output("nft", &["-f", &rules.to_string_lossy()])?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::new(format!("nft: {said}")))
+}
+
+fn dnsdist(place: &Place<'_>, set: &str) -> Result<Process, Failure> {
+    let config = format!(
+        "setSecurityPollSuffix(\"\")\nsetLocal('{}:53')\nsetACL('0.0.0.0/0')\nnewServer({{ address = '{}', healthCheckMode = 'up' }})\n{set}",
+        place.listen.ip(),
+        place.upstream,
+    );
+    let mut command = place.host.command("dnsdist")?;
+    command
+        .args(["--supervised", "--disable-syslog", "-C"])
+        .arg(place.host.write("dnsdist.conf", &config)?);
+    Ok(place.host.start("dnsdist", command)?)
+}
 
 fn dnsmasq(place: &Place<'_>, set: &[&str]) -> Result<Process, Failure> {
     let mut command = servers::dnsmasq_command(place.host)?;

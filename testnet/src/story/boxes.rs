@@ -25,7 +25,7 @@ use crate::{
 
 pub(super) const BOXES: Story = Story {
     name: "boxes",
-    sentence: "Eighteen forwarders of today stand before the resolver; each does what the documentation says of it.",
+    sentence: "Twenty-four forwarders of today stand before the resolver; each does what the documentation says of it.",
     set_up,
     play,
     try_this: &["zzdot-client discover --server 192.168.77.100"],
