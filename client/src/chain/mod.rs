@@ -82,4 +82,4 @@ pub const MAX_TTL: u32 = 3600;
 pub const MAX_TTL_INCOMPLETE: u32 = 60;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

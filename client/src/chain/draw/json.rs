@@ -223,7 +223,12 @@ impl Trace {
     pub(super) fn cures(&self) -> Vec<&str> {
         let weakness = self.weakness.iter().map(|weakness| &weakness.cure);
         let hops = self.hops.iter().map(|hop| &hop.cure);
-        let nodes = self.nodes.iter().map(|node| &node.cure);
+        // Where something is wrong with the way to somebody, mending that comes first.
+        let reached = |node: &&TracedNode| {
+            let mut hops = self.hops.iter();
+            !hops.any(|hop| hop.to == node.id && hop.cure.is_some())
+        };
+        let nodes = self.nodes.iter().filter(reached).map(|node| &node.cure);
         let mut cures = Vec::new();
         for cure in weakness.chain(hops).chain(nodes).flatten() {
             if !cures.contains(&cure.as_str()) {
@@ -301,6 +306,16 @@ impl TracedHop {
             }
             _ => transport.to_owned(),
         }
+    }
+}
+
+/// What a label means, for whoever sees one for the first time.
+pub(super) fn meaning(label: Label) -> &'static str {
+    match label {
+        Label::Proven => "encrypted, and met by this computer",
+        Label::Claimed => "encrypted, by the word of who asks",
+        Label::Opaque => "cannot be read, or is contradicted",
+        Label::Cleartext => "anybody on the way can read it",
     }
 }
 

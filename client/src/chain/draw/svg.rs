@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
-use super::json::{Trace, TracedHop, TracedNode};
+use super::json::{Trace, TracedHop, TracedNode, meaning};
 use super::tame;
 use crate::chain::Label;
 
@@ -19,7 +19,9 @@ const MARGIN: i32 = 28;
 const BASEMENT: i32 = 56;
 /// At the bottom: what it all means, above what the lines are. A line of text, and all but those.
 const LINE: i32 = 20;
-const FOOT: i32 = 66;
+const FOOT: i32 = 90;
+/// From one meaning of a line to the one beside it.
+const MEANING: i32 = 352;
 /// The most lines of text.
 const LINES_MAX: usize = 14;
 /// Letters that fit in a box, and in an aisle.
@@ -377,15 +379,16 @@ impl Picture {
             ));
         }
         for (place, label) in LABELS.into_iter().enumerate() {
-            let x = MARGIN + number(place) * 160;
-            let y = height - 24;
+            let x = MARGIN + number(place % 2) * MEANING;
+            let y = height - 46 + number(place / 2) * 24;
             self.add(format_args!(
                 "<path d=\"M{x} {y} h44\" fill=\"none\" stroke=\"{}\" {} marker-end=\"url(#{label})\"/>\
-                 <text x=\"{}\" y=\"{}\" fill=\"#1f2328\">{label}</text>\n",
+                 <text x=\"{}\" y=\"{}\" fill=\"#1f2328\">{label}: {}</text>\n",
                 colour(label),
                 stroke(label),
                 x + 52,
-                y + 4
+                y + 4,
+                meaning(label)
             ));
         }
     }

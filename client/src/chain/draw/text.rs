@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::json::{Trace, TracedHop, TracedNode};
+use super::json::{Trace, TracedHop, TracedNode, meaning};
 use super::servers::TracedServer;
 use super::tame;
 use crate::chain::Label;
@@ -151,6 +151,11 @@ impl Drawing<'_> {
             Some(fault) => (self.paint.bad)(&tame(fault)),
         };
         self.line("", &verdict);
+        for label in [Label::Claimed, Label::Opaque] {
+            if trace.hops.iter().any(|hop| hop.label == label) {
+                self.line("", &format!("{label}: {}", meaning(label)));
+            }
+        }
         let cures = trace.cures();
         for (place, cure) in cures.iter().take(CURES).enumerate() {
             let what = if place == 0 { "what helps:" } else { "" };
@@ -217,6 +222,9 @@ this computer
         assert!(summary.contains("questions go to 8g2l0qv7c4m1t5b9r3se.zz (route = \"nearest\")"));
         let helps = "\nwhat helps: on 8g2l0qv7c4m1t5b9r3se.zz: an upstream that is asked over TLS";
         assert!(summary.contains(helps), "{summary}");
+        let claimed = "\nclaimed: encrypted, by the word of who asks\n";
+        assert!(summary.contains(claimed), "{summary}");
+        assert!(!summary.contains("opaque: "), "{summary}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod addresses;
 mod bounds;
 mod forged;
 mod liars;
+pub(crate) mod life;
 mod limits;
 mod shapes;
 mod ways;

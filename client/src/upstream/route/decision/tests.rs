@@ -3,6 +3,7 @@
 use super::*;
 use crate::chain::NodeId;
 use crate::chain::draw::samples::{diamond_chain, line_chain};
+use crate::chain::tests::life::Life;
 
 const CLOCK: UnixTime = UnixTime(1_800_000_000);
 const LINK: Link = Link {
@@ -333,6 +334,77 @@ fn where_nobody_can_look_what_was_found_holds_for_its_time_and_then_nothing_is_a
     assert!(matches!(lab.way(), Way::AfterSurvey(_)));
     lab.end(ticket, Err("no TLS"));
     assert!(lab.refused().contains("nobody could look at it: no TLS"));
+}
+
+/// A survey each time that one is due, of the chain as it is then, until `done`; nobody asks anything.
+fn live_until(lab: &mut Lab, life: &mut Life, done: impl Fn(&Way) -> bool) -> u64 {
+    let before = lab.at;
+    while !done(&lab.way()) {
+        lab.at += 1;
+        assert!(lab.at < before + 300, "it takes too long: {:?}", lab.way());
+        if lab.wants() {
+            let chain = life.survey(lab.clock());
+            lab.survey(Ok(chain));
+        }
+    }
+    lab.at - before
+}
+
+/// The nearest is there, and what is behind it cannot be read any more.
+#[test]
+fn a_chain_that_cannot_be_read_any_more_is_refused_by_the_hop_within_its_time_and_is_asked_again_when_it_can()
+ {
+    let lost_and_told = [(1, [0, 1]), (2, [1, 2])];
+    for (lost, hop) in lost_and_told {
+        let (mut lab, mut life) = (strict(), Life::line());
+        lab.survey(Ok(life.survey(CLOCK)));
+        assert_eq!(lab.way(), Way::Nearest);
+        life.lose(lost);
+        let refused = |way: &Way| matches!(way, Way::Fail(_));
+        let waited = live_until(&mut lab, &mut life, refused);
+        assert!(waited <= TTL, "{lost}: {waited}");
+        let told = lab.refused();
+        // Who asks is named, or of whom it is not known whom he asks.
+        assert!(
+            hop.iter().any(|number| told.contains(&life.name(*number))),
+            "{told}"
+        );
+        assert!(told.contains(&life.name(lost)), "{told}");
+        // It stays so for as long as that lasts.
+        for _ in 0..200 {
+            lab.at += 1;
+            if lab.wants() {
+                let chain = life.survey(lab.clock());
+                lab.survey(Ok(chain));
+            }
+            lab.refused();
+        }
+        life.find_again(lost);
+        let waited = live_until(&mut lab, &mut life, |way| *way == Way::Nearest);
+        assert!(waited <= RETRY_MAX.as_secs(), "{lost}: {waited}");
+    }
+}
+
+/// Nobody looked while the time of what was found ran out: the computer was idle, and then somebody asks.
+#[test]
+fn what_is_over_is_not_relied_on_for_one_question_more_though_nobody_looked_meanwhile() {
+    let (mut lab, mut life) = (strict(), Life::line());
+    lab.survey(Ok(life.survey(CLOCK)));
+    life.lose(1);
+    lab.at = TTL;
+    let ticket = lab.begin();
+    assert!(matches!(lab.way(), Way::AfterSurvey(_)));
+    let chain = life.survey(lab.clock());
+    lab.end(ticket, Ok(chain));
+    assert!(lab.refused().contains(&life.name(1)));
+    // An end that is asked is none by what is over, either.
+    let (mut lab, mut life) = (Lab::new(RoutePolicy::End), Life::line());
+    lab.survey(Ok(life.survey(CLOCK)));
+    assert_eq!(lab.way(), Way::End);
+    life.lose(2);
+    lab.at = TTL / 2;
+    lab.survey(Ok(life.survey(lab.clock())));
+    assert_eq!(lab.way(), Way::Nearest, "nobody met it");
 }
 
 #[test]
