@@ -48,9 +48,8 @@ pub(crate) enum Reading {
 /// What is warmed up before a slice.
 pub(crate) fn span(plan: &Plan) -> Span {
     Span {
-        // A handshake storm needs this long until all its sessions can be resumed.
         warm_up: if plan.smoke {
-            Duration::from_millis(250)
+            Duration::from_millis(20)
         } else {
             Duration::from_millis(300)
         },
@@ -71,7 +70,7 @@ impl Cell {
         program: &Running,
         questions: &Questions,
     ) -> Result<Report, Failure> {
-        let span = span(plan);
+        let mut span = span(plan);
         let (key_exchange, resume) = match self.shape {
             Shape::Handshakes {
                 key_exchange,
@@ -80,6 +79,10 @@ impl Cell {
             } => (key_exchange, resume),
             _ => (KeyExchange::X25519, false),
         };
+        if resume {
+            // A handshake storm needs this long until all its sessions can be resumed.
+            span.warm_up = span.warm_up.max(Duration::from_millis(250));
+        }
         let target = program.target(self.transport, questions, key_exchange, resume)?;
         match self.shape {
             Shape::Closed(connections, window) => load::closed(&target, connections, window, span),
