@@ -70,6 +70,7 @@ impl Survey {
             None => Root::Anchor(&self.anchor),
         };
         match read_own(flight, &found.name, &root, self.clock) {
+            Ok(own) if own.mixed => self.on_change(site),
             Ok(own) => self.on_own(site, own),
             Err(flaw) => {
                 self.doubt(flight, &flaw);
@@ -253,6 +254,10 @@ impl Survey {
         let mut reader = Reader::new(flight, &own.keys, clock);
         let version = match reader.version(place::SOA) {
             Ok(version) => version,
+            // Who passed it on says nothing about the one that was met meanwhile.
+            Err(_) if found.direct.trusted.is_some() && found.claims_passed => {
+                return self.ask_claims(site);
+            }
             Err(flaw) if found.direct.trusted.is_some() => {
                 self.leave(site, &flaw.to_string());
                 if let Some(found) = self.sites.get_mut(site) {
@@ -314,6 +319,7 @@ impl Survey {
 
     fn on_ports(&mut self, site: usize, flight: &Flight) {
         let clock = self.clock;
+        let (mut changed, mut lacking) = (false, None);
         if let Some(Site {
             own: Some(own),
             edges,
@@ -328,11 +334,23 @@ impl Survey {
                     let taken = claim.take_port(flight, place, &own.keys, clock);
                     place += 1;
                     match taken {
-                        Ok(()) => self.ttl = self.ttl.min(claim.ttl),
-                        Err(flaw) => edge.claim = Err(flaw.claim_why()),
+                        Ok(()) => {
+                            changed |= claim.newest > own.version.inception;
+                            self.ttl = self.ttl.min(claim.ttl);
+                        }
+                        Err(flaw) => {
+                            edge.claim = Err(flaw.claim_why());
+                            lacking = Some(flaw);
+                        }
                     }
                 }
             }
+        }
+        if changed {
+            return self.on_change(site);
+        }
+        if let Some(flaw) = lacking {
+            self.doubt(flight, &flaw);
         }
         self.on_edges(site);
     }

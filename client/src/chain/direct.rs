@@ -9,7 +9,7 @@ use super::site::{Direct, Phase};
 use super::surroundings::Word;
 use super::survey::{Attempt, Survey};
 use super::why::Why;
-use super::{MAX_CONNECTS, MAX_CONNECTS_PER_NODE};
+use super::{MAX_CONNECTS, MAX_CONNECTS_PER_ADDRESS, MAX_CONNECTS_PER_NODE};
 use crate::discover::{Tlsa, peer_named_by};
 
 impl Survey {
@@ -283,7 +283,7 @@ impl Survey {
         let room = room.min(MAX_CONNECTS.saturating_sub(self.attempts.len()));
         let mut candidates: Vec<SocketAddr> = Vec::new();
         for (address, by) in self.addresses_of(site) {
-            let endpoint = SocketAddr::new(address, port);
+            let endpoint = SocketAddr::new(address.to_canonical(), port);
             if self.own_addresses.may_look(address, by)
                 && !tried.contains(&endpoint)
                 && !candidates.contains(&endpoint)
@@ -291,8 +291,14 @@ impl Survey {
                 candidates.push(endpoint);
             }
         }
-        let bounded = candidates.len() > room;
+        let wanted = candidates.len();
+        candidates.retain(|endpoint| {
+            let made = self.attempts.iter();
+            let made = made.filter(|made| made.address.ip() == endpoint.ip());
+            made.count() < MAX_CONNECTS_PER_ADDRESS
+        });
         candidates.truncate(room);
+        let bounded = candidates.len() < wanted;
         if let Some(found) = self.sites.get_mut(site) {
             found.direct.bounded |= bounded;
         }

@@ -68,6 +68,9 @@ pub const MAX_ZONE_KEY_OCTETS: usize = 4 * MAX_SET_OCTETS;
 /// The most octets of certificates that are kept of one peer.
 pub const MAX_PEER_OCTETS: usize = 1 << 14;
 
+/// The most attempts at TLS with one address, whoever is said to be there: nobody can be made a target by many names.
+pub const MAX_CONNECTS_PER_ADDRESS: usize = 4;
+
 /// How often a resolver is read again that changes meanwhile.
 pub const MAX_REREADS: u8 = 2;
 

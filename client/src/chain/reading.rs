@@ -34,6 +34,8 @@ pub(super) struct Own {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) tlsa: Vec<Tlsa>,
     pub(super) ttl: u32,
+    /// Whether something was signed after this version was: another one took its place meanwhile.
+    pub(super) mixed: bool,
 }
 
 impl Own {
@@ -148,7 +150,7 @@ pub(super) fn read_own(
     addresses.extend(reader.addresses(place::IPV6)?);
     addresses.truncate(MAX_ADDRESSES);
     let tlsa = reader.tlsa(place::TLSA)?;
-    let ttl = reader.ttl;
+    let (ttl, mixed) = (reader.ttl, reader.newest > version.inception);
     Ok(Own {
         dnskey: dnskey.clone(),
         keys,
@@ -160,6 +162,7 @@ pub(super) fn read_own(
         addresses,
         tlsa,
         ttl,
+        mixed,
     })
 }
 

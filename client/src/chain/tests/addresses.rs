@@ -88,28 +88,23 @@ fn where_this_computer_is_itself_nobody_is_looked_for() {
 
 #[test]
 fn a_resolver_is_looked_for_at_four_addresses_whoever_vouches_for_it() {
-    let mut world = World::of(9);
-    for near in 1..=6 {
+    let mut world = World::of(6);
+    let ksk = world.resolvers[5].identity.name_keys().ksk.dnskey().clone();
+    for near in 1..=3 {
         world.hop(0, near);
-        let ksk = world.resolvers[8].identity.name_keys().ksk.dnskey().clone();
-        let claim = world.hop(near, 7);
-        let address = |last| format!("203.0.113.{}", 10 * near + last).parse().unwrap();
-        claim.addresses = (0..3).map(address).collect();
-        // The last of them says what is true.
-        if near < 6 {
-            claim.ksks = vec![ksk];
-        }
+        // None of them says what is true, so that the next one is heard.
+        let claim = world.hop(near, 4);
+        let address = |last| format!("203.0.{near}.{last}").parse().unwrap();
+        claim.addresses = (1..=3).map(address).collect();
+        claim.ksks = vec![ksk.clone()];
     }
-    world.reach.remove(&place("192.0.2.17:853"));
     let trip = world.survey();
+    let lies = trip
+        .hops
+        .iter()
+        .filter(|hop| hop.ends_with(">4 opaque other-key"));
+    assert_eq!(lies.count(), 3, "{:?}", trip.hops);
     let tried = trip.connected.iter();
-    let tried = tried.filter(|place| place.to_string().starts_with("203.0.113."));
+    let tried = tried.filter(|place| place.to_string().starts_with("203.0."));
     assert_eq!(tried.count(), MAX_CONNECTS_PER_NODE, "{:?}", trip.connected);
-    assert!(
-        trip.hops
-            .iter()
-            .any(|hop| hop == "6>7 opaque other-addresses"),
-        "{:?}",
-        trip.hops
-    );
 }

@@ -120,6 +120,26 @@ fn sixty_four_handshakes_are_tried_and_not_one_more() {
     assert!(detail.contains("no more handshakes"), "{detail}");
 }
 
+/// A graph of many names that are all at one address would have everybody knock there.
+#[test]
+fn an_address_is_tried_four_times_whoever_is_said_to_be_there() {
+    let mut world = World::of(7);
+    world.reach.clear();
+    for far in 1..7 {
+        let claim = world.hop(0, far);
+        let address = match far {
+            1..=4 => "203.0.113.1",
+            _ => "::ffff:203.0.113.1",
+        };
+        claim.addresses = vec![address.parse().unwrap()];
+    }
+    let trip = world.survey();
+    let victim =
+        |place: &&std::net::SocketAddr| place.ip().to_canonical().to_string() == "203.0.113.1";
+    let tried = trip.connected.iter().filter(victim).count();
+    assert_eq!(tried, MAX_CONNECTS_PER_ADDRESS, "{:?}", trip.connected);
+}
+
 #[test]
 fn a_mebibyte_of_answers_waits_and_not_one_octet_more() {
     for (octets, cut) in [(MAX_OCTETS, 0), (MAX_OCTETS + 1, 1)] {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use hickory_proto::rr::RecordType;
 use zzdot_zonegen::name::ResolverName;
 use zzdot_zonegen::upstream::{ServerKind, Transport};
 use zzdot_zonegen::zone::ServerType;
@@ -169,7 +170,8 @@ fn a_list_that_is_older_than_the_version_beside_it_is_read_again() {
     let trip = world.survey_while(|world, round| {
         world.resolvers[0].overtaken = None;
         if round == 0 {
-            world.resolvers[0].overtaken = world.resolvers[0].zones.take();
+            let before = world.resolvers[0].zones.take().unwrap();
+            world.resolvers[0].overtaken = Some((RecordType::PTR, before));
             world.clock.0 += 1;
             world.hop(0, 2);
             world.publish(0);
@@ -178,6 +180,27 @@ fn a_list_that_is_older_than_the_version_beside_it_is_read_again() {
     let hops = trip.sorted_hops();
     let expected = ["->0 proven met", "0>1 proven met", "0>2 proven met"];
     assert_eq!(hops, expected, "{:#?}", trip.steps);
+}
+
+/// The end of a chain is asked once, and has no other frame.
+#[test]
+fn a_version_that_is_older_than_what_is_read_with_it_is_read_again() {
+    let mut world = World::of(3);
+    world.hop(0, 1);
+    world.reach.clear();
+    let trip = world.survey_while(|world, round| {
+        world.resolvers[1].overtaken = None;
+        if round == 2 {
+            let before = world.resolvers[1].zones.take().unwrap();
+            world.resolvers[1].overtaken = Some((RecordType::SOA, before));
+            world.clock.0 += 1;
+            world.publish(1);
+        }
+    });
+    let is_change = |step: &&Step| matches!(step, Step::Changed { .. });
+    assert_eq!(trip.steps.iter().filter(is_change).count(), 1);
+    assert_eq!(trip.hops, ["->0 proven met", "0>1 claimed not-met"]);
+    assert!(trip.chain.complete);
 }
 
 #[test]
@@ -204,6 +227,19 @@ fn a_far_end_that_is_silent_is_claimed_and_not_known_behind() {
     assert_eq!(trip.hops, ["->0 proven met", "0>1 claimed not-read"]);
     assert!(trip.node(&world, 1).is_unread());
     assert!(trip.chain.weakness().is_some());
+}
+
+/// It is met while what it says about its upstreams is asked for through the one before it, who passes nothing on.
+#[test]
+fn who_passes_nothing_on_does_not_spoil_what_is_said_by_one_who_was_met() {
+    let mut world = World::of(3);
+    world.hop(0, 1);
+    world.hop(1, 2);
+    world.late.insert("192.0.2.11:853".parse().unwrap(), 3);
+    let trip = world.survey_while(|world, round| world.resolvers[0].passes = round < 3);
+    let expected = ["->0 proven met", "0>1 proven met", "1>2 proven met"];
+    assert_eq!(trip.hops, expected, "{:#?}", trip.steps);
+    assert!(trip.chain.complete);
 }
 
 /// It shakes hands, and says nothing after that: what is read of it comes through the one before it.

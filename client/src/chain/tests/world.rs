@@ -56,8 +56,8 @@ pub(super) struct Resolver {
     pub(super) passes: bool,
     /// Whether it answers at all.
     pub(super) answers: bool,
-    /// Zones of before, out of which the list of upstreams is still answered.
-    pub(super) overtaken: Option<Published>,
+    /// Zones of before, out of which this type is still answered.
+    pub(super) overtaken: Option<(RecordType, Published)>,
     /// Zones of before, out of which whoever passes questions on takes how it asks its upstreams.
     pub(super) replayed: Option<Published>,
     stamp: Option<Stamp>,
@@ -253,8 +253,8 @@ impl World {
         if !resolver.answers {
             return None;
         }
-        let zones = match (qtype, &resolver.overtaken) {
-            (RecordType::PTR, Some(before)) => before,
+        let zones = match &resolver.overtaken {
+            Some((rtype, before)) if *rtype == qtype => before,
             _ => resolver.zones.as_ref().unwrap(),
         };
         let how = |label: &[u8]| label == b"transport" || label == b"proof";
