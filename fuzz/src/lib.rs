@@ -1,4 +1,5 @@
-//! What several targets share: an appliance without sockets that answers for its own zones.
+//! What several targets share: an appliance without sockets that answers for its own zones, and somebody in between who
+//! changes what it says.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -6,6 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use tokio::time::Instant;
 use zzdot::{
     answer::{Asker, LocalZones, Outcome, Responder, Transport, cookie::Secret},
@@ -75,7 +77,10 @@ impl Appliance {
         );
         responder.replace_cache(Some(Cache::new(Limits::default(), [7; 16], *START)));
         responder.replace_zones(LocalZones::new(vec![zones.name_zone, zones.anchor_zone]));
-        Self { identity, responder }
+        Self {
+            identity,
+            responder,
+        }
     }
 }
 
@@ -115,6 +120,57 @@ pub fn honest_walk(appliance: &Appliance) -> Discovered {
             Action::Done(Verdict::Upgraded(found)) => return *found,
             Action::Done(other) => panic!("an honest walk ends well: {other:?}"),
         }
+    }
+}
+
+/// What somebody in between does to messages.
+#[derive(Arbitrary, Debug)]
+pub struct Damage(Vec<Change>);
+
+/// What is done to the message with this number.
+#[derive(Arbitrary, Debug)]
+struct Change {
+    message: u8,
+    at: u16,
+    how: How,
+}
+
+#[derive(Arbitrary, Debug)]
+enum How {
+    Flip(u8),
+    Cut,
+    Insert(Vec<u8>),
+    Replace(Vec<u8>),
+    Lose,
+    OtherClock(i32),
+}
+
+impl Damage {
+    /// Whether nothing is changed at all.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What arrives in place of the message with this number, if anything, and what the clock shows then.
+    pub fn done_to(&self, number: u8, mut message: Vec<u8>) -> (Option<Vec<u8>>, UnixTime) {
+        let (mut clock, mut lost) = (now(), false);
+        for change in self.0.iter().filter(|change| change.message == number) {
+            let at = usize::from(change.at).min(message.len());
+            match &change.how {
+                How::Flip(bits) => message.iter_mut().skip(at).take(1).for_each(|b| *b ^= bits),
+                How::Cut => message.truncate(at),
+                How::Insert(bytes) => drop(message.splice(at..at, bytes.iter().copied())),
+                How::Replace(bytes) => {
+                    let end = (at + bytes.len()).min(message.len());
+                    drop(message.splice(at..end, bytes.iter().copied()));
+                }
+                How::Lose => lost = true,
+                How::OtherClock(by) => {
+                    clock.0 = clock.0.saturating_add_signed(i64::from(*by));
+                }
+            }
+        }
+        ((!lost).then_some(message), clock)
     }
 }
 

@@ -27,7 +27,7 @@ use zzdot_client::{
     chain::{Action, Label, MAX_QUESTIONS, Nearest, OwnAddresses, Survey, SurveyInput, Via, Who},
     discover::{PeerCertificates, TlsFailure},
 };
-use zzdot_fuzz::now;
+use zzdot_fuzz::{Damage, now};
 use zzdot_zonegen::{
     identity::Identity,
     publication::Stamp,
@@ -100,26 +100,6 @@ fn answer(place: usize, name: &Name, qtype: RecordType) -> Message {
     response
 }
 
-/// What is done to the message with this number.
-#[derive(Arbitrary, Debug)]
-struct Change {
-    message: u8,
-    at: u16,
-    how: How,
-}
-
-#[derive(Arbitrary, Debug)]
-enum How {
-    Flip(u8),
-    Cut,
-    Insert(Vec<u8>),
-    Replace(Vec<u8>),
-    Lose,
-    OtherClock(i32),
-    /// The answer to another question comes instead, with this question.
-    Swap(u8),
-}
-
 /// Who is at the address of the resolver.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq)]
 enum Peer {
@@ -134,7 +114,9 @@ struct Input {
     peer: Peer,
     /// The last question is answered first.
     backwards: bool,
-    changes: Vec<Change>,
+    /// In place of the first the answer to the second question comes, as if it were for the first.
+    swaps: Vec<(u8, u8)>,
+    damage: Damage,
 }
 
 fuzz_target!(|input: Input| {
@@ -199,43 +181,17 @@ fuzz_target!(|input: Input| {
             .expect("our own question")
             .queries;
         said.push(answer(place, &ask.name, ask.qtype));
-        let changes = || {
-            input
-                .changes
-                .iter()
-                .filter(|change| change.message == asked)
-        };
         let mut message = said.last().cloned().expect("it was pushed");
-        for change in changes() {
-            if let How::Swap(other) = change.how {
-                message = said[usize::from(other) % said.len()].clone();
-            }
+        for (_, other) in input.swaps.iter().filter(|(place, _)| *place == asked) {
+            message = said[usize::from(*other) % said.len()].clone();
         }
         message.queries = queries;
-        let mut reply = message.to_vec().expect("a message");
-        let (mut clock, mut lost) = (now(), false);
-        for change in changes() {
-            let at = usize::from(change.at).min(reply.len());
-            match &change.how {
-                How::Flip(bits) => reply.iter_mut().skip(at).take(1).for_each(|b| *b ^= bits),
-                How::Cut => reply.truncate(at),
-                How::Insert(bytes) => drop(reply.splice(at..at, bytes.iter().copied())),
-                How::Replace(bytes) => {
-                    let end = (at + bytes.len()).min(reply.len());
-                    drop(reply.splice(at..end, bytes.iter().copied()));
-                }
-                How::Lose => lost = true,
-                How::OtherClock(by) => {
-                    clock.0 = clock.0.saturating_add_signed(i64::from(*by));
-                }
-                How::Swap(_) => {}
-            }
-        }
+        let reply = message.to_vec().expect("a message");
+        let (arrived, clock) = input.damage.done_to(asked, reply);
         asked = asked.saturating_add(1);
-        if lost {
-            survey.on_no_answer(clock, ask.id);
-        } else {
-            survey.on_message(clock, ask.id, &reply);
+        match arrived {
+            Some(reply) => survey.on_message(clock, ask.id, &reply),
+            None => survey.on_no_answer(clock, ask.id),
         }
     };
     assert!(survey.next_action().is_none() && survey.next_timeout().is_none());
@@ -264,7 +220,7 @@ fuzz_target!(|input: Input| {
         assert_ne!(hop.label, Label::Cleartext);
         assert!(hop.label != Label::Proven || input.peer == Peer::Itself);
     }
-    if input.changes.is_empty() && input.peer == Peer::Itself {
+    if input.swaps.is_empty() && input.damage.is_none() && input.peer == Peer::Itself {
         assert!(chain.complete && chain.weakness().is_none());
     }
 });

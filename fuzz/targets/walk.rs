@@ -8,38 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libfuzzer_sys::{
-    arbitrary::{self, Arbitrary},
-    fuzz_target,
-};
+use libfuzzer_sys::fuzz_target;
 use zzdot::answer::{Outcome, Transport};
 use zzdot_client::{
     discover::{Action, PeerCertificates, Verdict, Walk, WalkInput, WalkPolicy},
     wire::{View, restore_case},
 };
-use zzdot_fuzz::{ADDRESS, Appliance, asker, now};
+use zzdot_fuzz::{ADDRESS, Appliance, Damage, asker, now};
 
 static APPLIANCE: LazyLock<Appliance> = LazyLock::new(Appliance::new);
 
-/// What is done to the message with this number.
-#[derive(Arbitrary, Debug)]
-struct Change {
-    message: u8,
-    at: u16,
-    how: How,
-}
-
-#[derive(Arbitrary, Debug)]
-enum How {
-    Flip(u8),
-    Cut,
-    Insert(Vec<u8>),
-    Replace(Vec<u8>),
-    Lose,
-    OtherClock(i32),
-}
-
-fuzz_target!(|changes: Vec<Change>| {
+fuzz_target!(|damage: Damage| {
     let start = Instant::now();
     let mut walk = Walk::new(WalkInput {
         server: SocketAddr::new(ADDRESS, 53),
@@ -70,33 +49,16 @@ fuzz_target!(|changes: Vec<Change>| {
                 else {
                     panic!("the appliance answers for its own zones")
                 };
-                let mut clock = now();
-                let mut lost = false;
-                for change in changes.iter().filter(|change| change.message == asked) {
-                    let at = usize::from(change.at).min(reply.len());
-                    match &change.how {
-                        How::Flip(bits) => reply.iter_mut().skip(at).take(1).for_each(|b| *b ^= bits),
-                        How::Cut => reply.truncate(at),
-                        How::Insert(bytes) => drop(reply.splice(at..at, bytes.iter().copied())),
-                        How::Replace(bytes) => {
-                            let end = (at + bytes.len()).min(reply.len());
-                            drop(reply.splice(at..end, bytes.iter().copied()));
-                        }
-                        How::Lose => lost = true,
-                        How::OtherClock(by) => {
-                            clock.0 = clock.0.saturating_add_signed(i64::from(*by));
-                        }
-                    }
-                }
+                let (arrived, clock) = damage.done_to(asked, reply);
                 asked += 1;
-                if lost {
+                let Some(mut reply) = arrived else {
                     walk.on_no_answer(start, ask.id);
-                } else {
-                    // What carries messages has matched id and question before.
-                    let view = View::parse(&query).expect("our own question");
-                    let _ = restore_case(&mut reply, &view.question().expect("one question"));
-                    walk.on_message(start, clock, ask.id, &reply);
-                }
+                    continue;
+                };
+                // What carries messages has matched id and question before.
+                let view = View::parse(&query).expect("our own question");
+                let _ = restore_case(&mut reply, &view.question().expect("one question"));
+                walk.on_message(start, clock, ask.id, &reply);
             }
             Action::Done(Verdict::Upgraded(found)) => {
                 let truth = &APPLIANCE.identity;
