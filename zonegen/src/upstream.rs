@@ -106,7 +106,7 @@ pub enum Proof {
     Dane,
     /// By the digest of its key, which the operator gave.
     Pin,
-    /// By a certificate for this name from an authority that the forwarder trusts.
+    /// By a certificate for this name, or this address, from an authority that the forwarder trusts.
     Pkix(String),
 }
 

@@ -150,11 +150,10 @@ impl Legacy {
         (inner.ladder.rung(), target)
     }
 
-    /// The rung that questions go on, whom it leads to by name, and where.
-    pub(super) fn way(&self) -> (Option<Rung>, Option<String>, Option<SocketAddr>) {
-        let (rung, target) = self.standing();
+    /// The rung that questions go on, and where it leads.
+    pub(super) fn way(&self) -> (Option<Rung>, Option<SocketAddr>) {
         let address = self.pool().map(|pool| pool.status().address);
-        (rung, target, address)
+        (self.lock().ladder.rung(), address)
     }
 
     /// Waits until few enough questions in cleartext are under way.

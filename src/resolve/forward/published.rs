@@ -100,11 +100,10 @@ fn of_standing(address: SocketAddr, standing: &Standing) -> Option<Said<'_>> {
         }
         // It is being met again: by its address it would be somebody without a name until then.
         (Standing::Upgraded { .. }, _) => return None,
-        (Standing::Legacy { designated, .. }, Rung::Designated) => {
-            // What was certified is the address; the name says by whom it goes.
-            let ip = || address.ip().to_string();
-            let proof = PublishedProof::Pkix(designated.clone().unwrap_or_else(ip));
-            Said::Unnamed(Transport::Dot, proof)
+        (Standing::Legacy { .. }, Rung::Designated) => {
+            // What is certified is the address (RFC 9462 §4.2). The name of whom it designates is the server's own word.
+            let certified = address.ip().to_canonical().to_string();
+            Said::Unnamed(Transport::Dot, PublishedProof::Pkix(certified))
         }
         (_, Rung::Opportunistic) => Said::Unnamed(Transport::Opportunistic, PublishedProof::None),
         (_, Rung::Cleartext) => Said::Unnamed(Transport::Plain, PublishedProof::None),
@@ -153,4 +152,31 @@ fn record(tlsa: &Tlsa) -> TLSA {
         Matching::from(tlsa.matching),
         tlsa.data.clone(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The server chooses freely whom it designates, and nobody checked that the certificate is for that name.
+    #[test]
+    fn of_a_designated_resolver_is_said_what_was_certified_and_not_what_the_server_calls_it() {
+        let standing = Standing::Legacy {
+            rung: Some(Rung::Designated),
+            designated: Some("dns.bank.example".to_owned()),
+        };
+        for (address, proof) in [
+            ("192.0.2.1:53", "pkix 192.0.2.1"),
+            ("[2001:db8::1]:5353", "pkix 2001:db8::1"),
+            ("[::ffff:192.0.2.1]:53", "pkix 192.0.2.1"),
+        ] {
+            let said = of_standing(address.parse().unwrap(), &standing);
+            let Some(Said::Unnamed(Transport::Dot, certified)) = said else {
+                panic!("{address}");
+            };
+            assert_eq!(certified.to_string(), proof);
+            assert_eq!(proof.parse::<PublishedProof>().unwrap(), certified);
+        }
+    }
 }

@@ -327,20 +327,22 @@ impl Discovery {
 
     /// A server that is not upgraded says nothing about whom it asks.
     fn trace_legacy(&self) -> Result<Trace, Untraceable> {
-        let (rung, target, address) = self.legacy.way();
+        let (rung, address) = self.legacy.way();
         let (server, policy) = {
             let session = &self.lock().session;
             (session.server(), session.policy())
         };
         let asked = !policy.forbids_cleartext() && policy.legacy != LegacyPolicy::Refuse;
-        let (at, transport, proof) = match (rung, address, target) {
-            (Some(Rung::Designated), Some(address), Some(target)) => {
-                (address, Transport::Dot, Proof::Pkix(target))
+        let (at, transport, proof) = match (rung, address) {
+            (Some(Rung::Designated), Some(address)) => {
+                // What is certified is the address (RFC 9462 §4.2). The name of whom it designates is the server's own word.
+                let certified = server.ip().to_canonical().to_string();
+                (address, Transport::Dot, Proof::Pkix(certified))
             }
-            (Some(Rung::Opportunistic), Some(address), _) => {
+            (Some(Rung::Opportunistic), Some(address)) => {
                 (address, Transport::Opportunistic, Proof::None)
             }
-            (Some(Rung::Cleartext), ..) => (server, Transport::Plain, Proof::None),
+            (Some(Rung::Cleartext), _) => (server, Transport::Plain, Proof::None),
             // Nothing is sent; this is what would be.
             _ if !asked => (server, Transport::Plain, Proof::None),
             _ => return Err(Untraceable::Unknown),
