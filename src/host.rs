@@ -3,9 +3,11 @@
 use std::{
     fs,
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
 };
+
+use zzdot_client::host::servers_in;
 
 use crate::listen::Inherited;
 
@@ -15,7 +17,7 @@ pub struct Host {
     /// The addresses of the interfaces that are up, in the kernel's order, each once.
     pub addresses: Vec<IpAddr>,
     /// The name servers that the host uses, in order of preference.
-    pub name_servers: Vec<IpAddr>,
+    pub name_servers: Vec<SocketAddr>,
     /// The addresses of the sockets for plain DNS that the service manager passed in.
     pub passed_dns: Vec<SocketAddr>,
     /// The same for DNS over TLS.
@@ -95,12 +97,12 @@ fn interface_addresses() -> io::Result<Vec<IpAddr>> {
 
 /// A host without a resolver configuration has no name servers; that is not an error here, since
 /// it only matters to who wants to forward to them.
-fn name_servers() -> Vec<IpAddr> {
+fn name_servers() -> Vec<SocketAddr> {
     let listed = read_bounded(Path::new("/etc/resolv.conf"))
         .map(|text| parse_name_servers(&text))
         .unwrap_or_default();
     // The stub of systemd-resolved hides the servers behind it, and may one day point at us.
-    if listed.iter().any(|address| is_resolved_stub(*address))
+    if listed.iter().any(|server| is_resolved_stub(server.ip()))
         && let Ok(text) = read_bounded(Path::new("/run/systemd/resolve/resolv.conf"))
     {
         let behind = parse_name_servers(&text);
@@ -125,26 +127,15 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(contents)
 }
 
-fn parse_name_servers(text: &[u8]) -> Vec<IpAddr> {
-    let Ok(parsed) = resolv_conf::Config::parse(text) else {
-        return Vec::new();
-    };
+fn parse_name_servers(text: &[u8]) -> Vec<SocketAddr> {
     let mut servers = Vec::new();
-    for server in &parsed.nameservers {
-        let address = match server {
-            resolv_conf::ScopedIp::V4(v4) => IpAddr::V4(*v4),
-            // A link-local server cannot be reached without its scope; the others can.
-            resolv_conf::ScopedIp::V6(v6, _) if !v6.is_unicast_link_local() => IpAddr::V6(*v6),
-            resolv_conf::ScopedIp::V6(..) => continue,
-        };
-        let address = match address {
-            // resolv.conf(5): the unspecified address stands for this machine.
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            other => other,
-        };
-        if !servers.contains(&address) {
-            servers.push(address);
+    for server in servers_in(text).unwrap_or_default() {
+        // A link-local server cannot be reached without its link; the others can.
+        let is_lost = matches!(server, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0);
+        if is_lost {
+            tracing::debug!(server = %server.ip(), "a name server of this host on no link that is named");
+        } else if !servers.contains(&server) {
+            servers.push(server);
         }
     }
     servers
@@ -158,13 +149,31 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    fn at(text: &str) -> SocketAddr {
+        text.parse().expect("an address and a port")
+    }
+
     #[test]
     fn name_servers_are_read_in_order_and_once() {
         let text = b"# a comment\nsearch lan\nnameserver 192.0.2.1\nnameserver 2001:db8::1\n\
-                     nameserver 192.0.2.1\nnameserver fe80::1%eth0\noptions edns0\n";
+                     nameserver 192.0.2.1\noptions edns0\n";
         assert_eq!(
             parse_name_servers(text),
-            [ip("192.0.2.1"), ip("2001:db8::1")]
+            [at("192.0.2.1:53"), at("[2001:db8::1]:53")]
+        );
+    }
+
+    #[test]
+    fn a_name_server_on_a_link_is_asked_there_and_left_out_where_no_link_is_named() {
+        let text = b"nameserver fe80::1%lo\nnameserver fe80::2%7\nnameserver fe80::3\nnameserver 192.0.2.1\n";
+        let loopback = nix::net::if_::if_nametoindex("lo").expect("every machine has it");
+        assert_eq!(
+            parse_name_servers(text),
+            [
+                at(&format!("[fe80::1%{loopback}]:53")),
+                at("[fe80::2%7]:53"),
+                at("192.0.2.1:53"),
+            ]
         );
     }
 
@@ -172,7 +181,7 @@ mod tests {
     fn the_unspecified_name_server_is_this_machine() {
         assert_eq!(
             parse_name_servers(b"nameserver 0.0.0.0\n"),
-            [ip("127.0.0.1")]
+            [at("127.0.0.1:53")]
         );
     }
 

@@ -295,14 +295,7 @@ fn resolution(
     match keys.mode {
         Mode::Forward => {
             let upstreams = match &keys.upstreams {
-                None | Some(Upstreams::System) => host
-                    .name_servers
-                    .iter()
-                    .copied()
-                    .map(Upstream::plain)
-                    .filter(|upstream| !leads_back(upstream.address, dns, host))
-                    .take(value::MAX_UPSTREAMS)
-                    .collect(),
+                None | Some(Upstreams::System) => of_the_host(dns, host),
                 Some(Upstreams::Listed(listed)) => {
                     refuse_ourselves(listed, dns, host)?;
                     listed.clone()
@@ -431,6 +424,19 @@ fn local_resolver(
     }
     refuse_ourselves(listed, dns, host)?;
     Ok(resolver.address)
+}
+
+/// The servers that the host uses, without ourselves.
+fn of_the_host(dns: &[SocketAddr], host: &Host) -> Vec<Upstream> {
+    let all = host.name_servers.iter().copied().map(Upstream::at);
+    let mut others: Vec<_> = all
+        .filter(|upstream| !leads_back(upstream.address, dns, host))
+        .collect();
+    for beyond in others.iter().skip(value::MAX_UPSTREAMS) {
+        tracing::warn!(server = %beyond, "this host names more servers than can be upstreams, and this one is not asked");
+    }
+    others.truncate(value::MAX_UPSTREAMS);
+    others
 }
 
 fn refuse_ourselves(

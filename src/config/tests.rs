@@ -34,7 +34,9 @@ fn router() -> Host {
         ]
         .map(ip)
         .to_vec(),
-        name_servers: vec![ip("9.9.9.9"), ip("192.168.1.1")],
+        name_servers: ["9.9.9.9:53", "192.168.1.1:53"]
+            .map(|server| server.parse().unwrap())
+            .to_vec(),
         ..Host::default()
     }
 }
@@ -77,7 +79,7 @@ fn without_a_file_private_addresses_are_served_and_the_hosts_upstreams_asked() {
         sockets(&with_port(853).each_ref().map(String::as_str))
     );
     // Its own address among the upstreams would be a circle.
-    let upstreams = vec![Upstream::plain(ip("9.9.9.9"))];
+    let upstreams = vec![Upstream::at("9.9.9.9:53".parse().unwrap())];
     let ca_file = None;
     let require = Require::Any;
     let forward = Resolve::Forward {

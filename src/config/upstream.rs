@@ -79,11 +79,6 @@ impl Upstream {
             kind: UpstreamKind::Discovered,
         }
     }
-
-    /// The same, on port 53.
-    pub fn plain(address: IpAddr) -> Self {
-        Self::at(SocketAddr::new(address, 53))
-    }
 }
 
 impl fmt::Display for Upstream {

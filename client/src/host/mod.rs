@@ -32,7 +32,7 @@ pub use inputs::{
     ResolvedSays, Saying,
 };
 pub use links::links;
-pub use resolv_conf::{RESOLV_CONF, SystemServerError, system_server};
+pub use resolv_conf::{RESOLV_CONF, SystemServerError, servers_in, system_server};
 pub use split::{Elsewhere, SplitTable, Way, split};
 pub use watch::{Watcher, look};
 

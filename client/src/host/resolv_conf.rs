@@ -66,7 +66,11 @@ pub fn system_server(path: &Path, own: &[SocketAddr]) -> Result<SocketAddr, Syst
         .ok_or(SystemServerError::OnlyOurselves { path })
 }
 
-pub(super) fn servers_in(text: &[u8]) -> Result<Vec<SocketAddr>, String> {
+/// The servers that the `text` of such a file names, in its order, each on port 53 and with the link that it is on.
+///
+/// # Errors
+/// What the parser says of a text that is none.
+pub fn servers_in(text: &[u8]) -> Result<Vec<SocketAddr>, String> {
     let config = resolv_conf::Config::parse(text).map_err(|error| error.to_string())?;
     let addresses = config.nameservers.iter().map(|server| match server {
         resolv_conf::ScopedIp::V4(address) => SocketAddr::from((*address, DNS_PORT)),

@@ -162,7 +162,7 @@ async fn reachable(host: &Host) -> Option<Vec<config::Upstream>> {
         .name_servers
         .iter()
         .copied()
-        .map(config::Upstream::plain)
+        .map(config::Upstream::at)
         .take(config::value::MAX_UPSTREAMS)
         .collect();
     let query = question(PUBLIC_NAME);
