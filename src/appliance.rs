@@ -202,6 +202,10 @@ impl Appliance {
     /// false is given back.
     pub fn reload(&mut self, config: Result<Config, Failure>, trigger: Trigger) -> bool {
         let applied = config.and_then(|config| self.apply(config, trigger));
+        if applied.is_ok() {
+            self.roster
+                .tell_of_strangers(&self.config.resolve.discovered());
+        }
         // Whether it worked or not: nobody else is asked from now on.
         self.roster.keep_only(&self.config.resolve.discovered());
         let reload = Reload {

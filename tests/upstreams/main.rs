@@ -313,11 +313,21 @@ async fn a_forwarder_meets_its_upstream_once_and_says_who_it_is() {
     assert!(daemon.stop().success());
     let address = format!("{}:5300", back.address);
     let impostor = Upstream::start_at(&address, |asked, _| answer_of_today(asked)).await;
-    let daemon = start(&front);
+    let mut daemon = start(&front);
     let answer = ask(&front, "secret.example.", RecordType::A);
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(front.upstream(0)["name"], name);
     assert_eq!(asked_by_people(&impostor), [""; 0]);
+    // Where a stranger is named in its place, that is told loudly.
+    let configured = std::fs::read_to_string(front.config()).unwrap();
+    let stranger = configured.replace(&address, &origin.address.to_string());
+    assert_ne!(stranger, configured);
+    front.write(&stranger);
+    daemon.reload();
+    let log = daemon.log();
+    assert!(log.contains("a known upstream is asked no more"), "{log}");
+    front.write(&configured);
+    daemon.reload();
     // Until somebody who may says so.
     let forgotten = front.told("upstreams", &["forget", &name]);
     assert_eq!(forgotten, format!("{name} is forgotten\n"));

@@ -10,7 +10,7 @@ use zzdot_client::{
     session::Policy,
     store::{Found, Store, StoreError},
     stub::StubLimits,
-    upstream::Upstream,
+    upstream::{Standing, Upstream},
 };
 use zzdot_zonegen::name::ResolverName;
 
@@ -95,6 +95,34 @@ impl Roster {
         }
     }
 
+    /// Says loudly of whom was known and is to be asked no more, where somebody is asked in his place of whom nobody knows
+    /// who he is: whoever gives the host its name servers may choose so.
+    pub(crate) fn tell_of_strangers(&self, addresses: &[SocketAddr]) {
+        let strangers: Vec<_> = addresses
+            .iter()
+            .filter(|address| {
+                let kept = self.servers.get(address);
+                kept.is_some_and(|kept| known_as(&kept.upstream.standing()).is_none())
+            })
+            .map(SocketAddr::to_string)
+            .collect();
+        if strangers.is_empty() {
+            return;
+        }
+        for (address, kept) in &self.servers {
+            if let Some(name) = known_as(&kept.upstream.standing())
+                && !addresses.contains(address)
+            {
+                tracing::warn!(
+                    %name,
+                    %address,
+                    strangers = strangers.join(" "),
+                    "a known upstream is asked no more, and strangers are"
+                );
+            }
+        }
+    }
+
     /// Lets go of all servers but these.
     pub(crate) fn keep_only(&mut self, addresses: &[SocketAddr]) {
         self.servers.retain(|address, kept| {
@@ -148,6 +176,14 @@ impl Roster {
         let store = Arc::new(store);
         self.store = Some(Arc::clone(&store));
         Ok(store)
+    }
+}
+
+/// Who it is that is asked over TLS alone.
+fn known_as(standing: &Standing) -> Option<&ResolverName> {
+    match standing {
+        Standing::Upgraded { identity, .. } => Some(&identity.name),
+        _ => None,
     }
 }
 
