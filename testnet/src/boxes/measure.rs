@@ -271,7 +271,7 @@ impl Findings {
         };
         let cell = |got: Option<Got>| got.map_or_else(String::new, |got| got.to_string());
         let yes = |found: Option<bool>| match found {
-            None => "",
+            None => "–",
             Some(true) => "yes",
             Some(false) => "no",
         };
