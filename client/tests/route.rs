@@ -577,13 +577,17 @@ fn of_a_server_whose_key_is_configured_it_is_told_that_it_says_nothing_about_who
 #[test]
 fn of_a_server_that_is_not_upgraded_and_therefore_not_asked_it_is_told_what_would_be() {
     let near = Resolver::start(Manner::Legacy);
-    let folder = tempfile::tempdir().unwrap();
-    let settings = format!("server = \"{}\"\nlegacy = \"refuse\"", near.address);
-    let daemon = Daemon::start(folder.path(), &settings);
-    assert_eq!(www(&daemon)["rcode"], "SERVFAIL");
-    let told = daemon.tool(&["trace", "--json"]);
-    assert_eq!(code(&told), 5, "{}", stderr(&told));
-    let trace: Value = serde_json::from_slice(&told.stdout).unwrap();
-    assert_eq!(trace["hops"][0]["label"], "cleartext", "{trace}");
-    assert_eq!(trace["asks"], Value::Null);
+    for legacy in ["refuse", "encrypted", "verified"] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!("server = \"{}\"\nlegacy = \"{legacy}\"", near.address);
+        let daemon = Daemon::start(folder.path(), &settings);
+        assert_eq!(www(&daemon)["rcode"], "SERVFAIL");
+        let told = daemon.tool(&["trace", "--json"]);
+        assert_eq!(code(&told), 5, "{legacy}: {}", stderr(&told));
+        let trace: Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert_eq!(trace["hops"][0]["label"], "cleartext", "{trace}");
+        assert_eq!(trace["asks"], Value::Null);
+        let why = trace["asks-why"].as_str().unwrap();
+        assert!(why.contains(&format!("\"{legacy}\"")), "{why}");
+    }
 }

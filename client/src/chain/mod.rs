@@ -76,7 +76,7 @@ pub const MAX_REREADS: u8 = 2;
 
 /// The shortest time, in seconds, after which a chain is looked at again: who publishes records that may not be kept
 /// at all is not asked all the time for that.
-pub const MIN_TTL: u32 = 15;
+pub const MIN_TTL: u32 = 30;
 
 /// The longest time, in seconds, after which a chain is looked at again.
 pub const MAX_TTL: u32 = 3600;

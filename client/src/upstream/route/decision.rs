@@ -38,6 +38,8 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const LOST: Duration = SURVEY_TIMEOUT.saturating_mul(3);
 /// For so long after a question chains are looked at again without another: the next one is to find its way.
 const AWAKE: Duration = Duration::from_secs(600);
+/// What a survey found that ended so short ago is told without another.
+const FRESH: Duration = Duration::from_secs(5);
 /// How soon a survey may follow another, whatever for.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
@@ -77,6 +79,7 @@ pub(in crate::upstream) struct Found {
     pub(in crate::upstream) chain: Arc<Chain>,
     /// When the survey began.
     pub(in crate::upstream) begun: Instant,
+    ended: Instant,
     pub(in crate::upstream) clock: UnixTime,
     holds: Duration,
     link: Link,
@@ -111,6 +114,9 @@ pub(in crate::upstream) struct Routing {
     asked: Option<Instant>,
     /// When the next one is due by itself.
     due: Option<Instant>,
+    /// Until then none is made that nobody waits for: one that took long is not followed by another at once, or those who
+    /// answer slowly would have us look all the time.
+    rests_until: Option<Instant>,
     in_vain: u32,
 }
 
@@ -126,6 +132,7 @@ impl Routing {
             looked_behind: None,
             asked: None,
             due: None,
+            rests_until: None,
             in_vain: 0,
         }
     }
@@ -149,7 +156,8 @@ impl Routing {
 
     /// A survey is due, whatever the last one brought and however short ago that was: a person wants something else.
     pub(in crate::upstream) fn look_soon(&mut self) {
-        (self.due, self.last_begun, self.in_vain) = (None, None, 0);
+        (self.due, self.rests_until, self.last_begun) = (None, None, None);
+        self.in_vain = 0;
     }
 
     /// The computer slept, somebody was forgotten, or a person decided: what was found counts no more, nor what a
@@ -157,9 +165,7 @@ impl Routing {
     pub(in crate::upstream) fn start_over(&mut self) {
         self.found = None;
         self.failed = None;
-        self.due = None;
-        self.in_vain = 0;
-        self.last_begun = None;
+        self.look_soon();
         self.looked_behind = None;
         // Nobody waits for one that will not count.
         self.under_way = None;
@@ -255,17 +261,14 @@ impl Routing {
         // Who hangs up again and again does not decide how often: behind a new connection with the same one, what was
         // found holds.
         let rested = |begun: Instant| now.saturating_duration_since(begun) >= RETRY;
-        let changed = match self.looked_behind {
-            Some(seen) if seen.pool == link.pool => {
-                seen != link && self.last_begun.is_none_or(rested)
-            }
-            _ => true,
-        };
+        let rests = self.rests_until.is_some_and(|until| now < until);
+        let another = self.looked_behind.is_none_or(|seen| seen.pool != link.pool);
+        let changed = self.looked_behind != Some(link) && self.last_begun.is_none_or(rested);
         let stale = self.holding(link, now, clock).is_none();
         let due = self.due.is_none_or(|due| now >= due);
         // Where the last one failed, what is stale waits for its turn.
         let wanted = changed || due || (stale && self.in_vain == 0);
-        wanted && self.may_begin(now)
+        (another || (wanted && !rests)) && self.may_begin(now)
     }
 
     /// A question came.
@@ -320,6 +323,7 @@ impl Routing {
         }
         self.under_way = None;
         let Ticket { begun, clock, .. } = ticket;
+        self.rests_until = Some(now + now.saturating_duration_since(begun));
         match outcome {
             Ok((link, chain)) => {
                 self.failed = None;
@@ -341,6 +345,7 @@ impl Routing {
                 self.found = Some(Found {
                     chain: Arc::new(chain),
                     begun,
+                    ended: now,
                     clock,
                     holds,
                     link,
@@ -387,6 +392,11 @@ impl Found {
     /// Whether it was found behind the nearest that `link` leads to.
     pub(in crate::upstream) fn is_behind(&self, link: Link) -> bool {
         self.link.pool == link.pool
+    }
+
+    /// Whether who asks for it now is told this, however long the survey took.
+    pub(in crate::upstream) fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.ended) < FRESH
     }
 
     /// For how long it still holds.

@@ -23,8 +23,6 @@ use crate::ladder::Rung;
 use crate::session::{Failure, Route, State};
 use crate::trust::TrustState;
 
-/// A person who asks again so soon is told the same.
-const FRESH: Duration = Duration::from_secs(5);
 /// How long a person waits: for a connection, and for a survey that others began and one more.
 const PATIENCE: Duration = Duration::from_secs(28);
 /// For how long what is told of a server holds that says nothing about itself, in seconds.
@@ -278,8 +276,7 @@ impl Upstream {
             let found = routing.last().filter(|found| found.is_behind(link(&pool)));
             found.cloned()
         };
-        let fresh = |begun: Instant| now().saturating_duration_since(begun) < FRESH;
-        let Some(found) = found.filter(|found| fresh(found.begun)) else {
+        let Some(found) = found.filter(|found| found.is_fresh(now())) else {
             return Ok(None);
         };
         let asks = match self.way(discovery, &pool) {
@@ -332,7 +329,8 @@ impl Discovery {
             let session = &self.lock().session;
             (session.server(), session.policy())
         };
-        let asked = !policy.forbids_cleartext() && policy.legacy != LegacyPolicy::Refuse;
+        let refused = policy.legacy == LegacyPolicy::Refuse;
+        let asked = !policy.forbids_cleartext() && !refused && !self.legacy.is_out_of_reach();
         let (at, transport, proof) = match (rung, address) {
             (Some(Rung::Designated), Some(address)) => {
                 // What is certified is the address (RFC 9462 §4.2). The name of whom it designates is the server's own word.
@@ -353,9 +351,17 @@ impl Discovery {
             looked_at: UnixTime::now(),
             route: Some(policy.route.name()),
             asks: asked.then_some(chain.nearest.0),
-            asks_why: (!asked).then(|| match policy.forbids_cleartext() {
-                true => "it is not upgraded, and every hop has to be encrypted".to_owned(),
-                false => "it is not upgraded, and `legacy` is \"refuse\"".to_owned(),
+            asks_why: (!asked).then(|| {
+                if policy.forbids_cleartext() {
+                    "it is not upgraded, and every hop has to be encrypted".to_owned()
+                } else if refused {
+                    "it is not upgraded, and `legacy` is \"refuse\"".to_owned()
+                } else {
+                    let legacy = policy.legacy.name();
+                    format!(
+                        "it is not upgraded, and offers nothing that `legacy = \"{legacy}\"` allows"
+                    )
+                }
             }),
         };
         Ok(Trace::of(&chain, &circumstances))

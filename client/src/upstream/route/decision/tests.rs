@@ -421,6 +421,45 @@ fn a_time_to_live_of_nothing_does_not_have_everybody_survey_all_the_time() {
 }
 
 #[test]
+fn who_answers_slowly_and_lets_nothing_be_kept_does_not_have_us_look_all_the_time() {
+    let slow = u64::from(MIN_TTL) / 2 + 5;
+    for (takes, next) in [(1, u64::from(MIN_TTL) / 2), (slow, 2 * slow)] {
+        let mut lab = Lab::new(RoutePolicy::End);
+        let mut chain = line_chain();
+        chain.ttl = 0;
+        let ticket = lab.begin();
+        lab.at = takes;
+        lab.end(ticket, Ok(chain));
+        lab.at = next - 1;
+        assert!(!lab.wants(), "after {takes} seconds");
+        let again = Link {
+            connection: 2,
+            ..LINK
+        };
+        let wants = |lab: &Lab| lab.routing.wants_survey(again, lab.now(), lab.clock());
+        lab.at = takes * 2 - 1;
+        assert!(!wants(&lab), "nor by hanging up");
+        lab.at = next;
+        assert!(lab.wants(), "after {takes} seconds");
+        lab.at = takes;
+        lab.routing.look_soon();
+        assert!(lab.wants(), "a person need not wait for that");
+    }
+}
+
+#[test]
+fn a_survey_is_fresh_when_it_ends_however_long_it_took() {
+    let mut lab = Lab::new(RoutePolicy::Nearest);
+    let ticket = lab.routing.begin(LINK, lab.now(), lab.clock());
+    lab.at = SURVEY_TIMEOUT.as_secs();
+    lab.end(ticket, Ok(line_chain()));
+    let fresh = |lab: &Lab| lab.routing.last().unwrap().is_fresh(lab.now());
+    assert!(fresh(&lab));
+    lab.at += FRESH.as_secs();
+    assert!(!fresh(&lab));
+}
+
+#[test]
 fn the_end_is_asked_where_it_was_met_and_otherwise_the_nearest() {
     let mut lab = Lab::new(RoutePolicy::End);
     assert_eq!(lab.way(), Way::Nearest, "nobody waits for a survey");
