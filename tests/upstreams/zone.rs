@@ -50,6 +50,26 @@ async fn whom_it_asks_is_not_told_while_what_is_so_cannot_be_signed() {
     assert!(daemon.stop().success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_was_never_asked_is_named_beside_the_one_that_is_asked() {
+    let (origin, other) = (legacy().await, legacy().await);
+    let back = behind(&origin);
+    let _back = start(&back);
+    let upstreams = format!("\"{}:5300\", \"{}\"", back.address, other.address);
+    let front = before(&upstreams, "");
+    let daemon = start(&front);
+    let own = front.status_at("name");
+    let unnamed = format!("127-0-0-1-p{}.unnamed.{own}.", other.address.port());
+    let named = format!("{}.", back.status_at("name"));
+    published(&front, |told| {
+        told.contains(&unnamed) && told.contains(&named)
+    });
+    // Who is told of the better one alone would rely on it, and the next question may go to the other.
+    assert_eq!(text(&front, &format!("transport.{unnamed}")), "plain");
+    assert!(asked_by_people(&other).is_empty());
+    assert!(daemon.stop().success());
+}
+
 /// The keys that sign the keys of `name`, as a validator of today is told of them.
 fn anchors(place: &Place, port: &str, name: &str) -> String {
     let answer = ask_at(place, port, &format!("{name}."), RecordType::DNSKEY);

@@ -276,6 +276,13 @@ impl Upstream {
         let _ = timeout_at(until.into(), ended.changed()).await;
     }
 
+    pub(super) fn climb_if_due(self: &Arc<Self>, discovery: &Discovery) {
+        let due = discovery.legacy.lock().ladder.wants_climb(now());
+        if due {
+            self.begin_climb(discovery);
+        }
+    }
+
     fn begin_climb(self: &Arc<Self>, discovery: &Discovery) {
         let Some(begun) = discovery.legacy.lock().ladder.begin_climb() else {
             return;

@@ -160,6 +160,17 @@ impl Upstream {
         self.begin_walk(Allowed::Encrypted);
     }
 
+    /// Finds out on which rung a question would go to a server that says nothing about itself, where nobody knows that yet
+    /// and no question came that has to know. Call within a tokio runtime.
+    pub fn look_ahead(self: &Arc<Self>) {
+        let Kind::Discovered(discovery) = &self.kind else {
+            return;
+        };
+        if matches!(self.standing(), Standing::Legacy { rung: None, .. }) {
+            self.climb_if_due(discovery);
+        }
+    }
+
     pub(super) fn tell_standing(&self) {
         if let Kind::Discovered(discovery) = &self.kind {
             discovery.tell_standing();

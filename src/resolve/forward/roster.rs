@@ -74,9 +74,14 @@ impl Roster {
         // Whoever is known is connected to at once, and looked at, since it may have changed meanwhile.
         upstream.look_again();
         let (mut standing, changed) = (upstream.watch(), self.changed.clone());
+        let watched = Arc::downgrade(&upstream);
         tokio::spawn(async move {
             while standing.changed().await.is_ok() {
                 changed.send_replace(());
+                // Whoever may be asked is published, also before the first question that the others leave to it.
+                if let Some(upstream) = watched.upgrade() {
+                    upstream.look_ahead();
+                }
             }
         });
         let (told, looks) = watch::channel(None);
