@@ -1,6 +1,10 @@
 //! Whether names go past the client while resolved is behind it: a capture of all that is asked, on any port.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::Path,
+};
 
 use super::{
     Case, Desktop, LAN, ROUTER,
@@ -36,7 +40,17 @@ fn by_networkd(desktop: &mut Desktop) -> Told {
     desktop.start_networkd(&format!("{NETWORK}{more}"))?;
     play(desktop, &|desktop| {
         let index = desktop.index(LAN)?;
-        desktop.network1("RenewLink", &["i", &index])
+        let lease = format!("/run/systemd/netif/leases/{index}");
+        // It is written into another file each time, whatever it says.
+        let written = || fs::metadata(&lease).map(|file| (file.ino(), file.mtime_nsec()));
+        let before = written()?;
+        desktop.network1("RenewLink", &["i", &index])?;
+        // A link that goes down amid this has failed, and networkd leaves it so when it is up again.
+        eventually(|| {
+            let link = fs::read_to_string(format!("/run/systemd/netif/links/{index}"))?;
+            Ok(written().is_ok_and(|now| now != before)
+                && link.contains("ADMIN_STATE=configured\n"))
+        })
     })
 }
 
