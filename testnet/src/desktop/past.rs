@@ -42,15 +42,19 @@ fn by_networkd(desktop: &mut Desktop) -> Told {
         let index = desktop.index(LAN)?;
         let lease = format!("/run/systemd/netif/leases/{index}");
         // It is written into another file each time, whatever it says.
-        let written = || fs::metadata(&lease).map(|file| (file.ino(), file.mtime_nsec()));
-        let before = written()?;
-        desktop.network1("RenewLink", &["i", &index])?;
+        let written = || {
+            let file = fs::metadata(&lease).ok()?;
+            Some((file.ino(), file.mtime_nsec()))
+        };
+        let configured = || {
+            let link = fs::read_to_string(format!("/run/systemd/netif/links/{index}"));
+            link.is_ok_and(|link| link.contains("ADMIN_STATE=configured\n"))
+        };
         // A link that goes down amid this has failed, and networkd leaves it so when it is up again.
-        eventually(|| {
-            let link = fs::read_to_string(format!("/run/systemd/netif/links/{index}"))?;
-            Ok(written().is_ok_and(|now| now != before)
-                && link.contains("ADMIN_STATE=configured\n"))
-        })
+        eventually(|| Ok(configured() && written().is_some()))?;
+        let before = written();
+        desktop.network1("RenewLink", &["i", &index])?;
+        eventually(|| Ok(configured() && written().is_some_and(|now| Some(now) != before)))
     })
 }
 
