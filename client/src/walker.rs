@@ -91,12 +91,45 @@ pub async fn walk_over(
     server: SocketAddr,
     known: Option<KnownIdentity>,
     policy: WalkPolicy,
+    told: impl FnMut(&Step),
+) -> Walked {
+    drive(carrier, server, known, policy, Reach::Zone, told).await
+}
+
+/// The same, of somebody who is connected to already: whatever its zones say, no other address is connected to, and no
+/// other port.
+pub async fn walk_at(
+    carrier: &Carrier,
+    peer: SocketAddr,
+    known: Option<KnownIdentity>,
+    policy: WalkPolicy,
+    told: impl FnMut(&Step),
+) -> Walked {
+    drive(carrier, peer, known, policy, Reach::Here, told).await
+}
+
+/// Where a walk may look for the TLS peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// At the server's address, and at those in its zone.
+    Zone,
+    /// Where the walk is told that it is.
+    Here,
+}
+
+async fn drive(
+    carrier: &Carrier,
+    server: SocketAddr,
+    known: Option<KnownIdentity>,
+    policy: WalkPolicy,
+    reach: Reach,
     mut told: impl FnMut(&Step),
 ) -> Walked {
     let deadline = now() + policy.timeout;
     let answers_by = deadline.checked_sub(LAST_WORD).unwrap_or(deadline);
-    // Whoever is known is connected to without SNI later; so it can be done now.
-    let discreet = known.is_some();
+    // Whoever is known is connected to without SNI later; so it can be done now. And nobody on the way reads the name in
+    // questions that are encrypted: no handshake is to tell it.
+    let discreet = known.is_some() || matches!(carrier, Carrier::Encrypted(_));
     let mut walk = Walk::new(WalkInput {
         server,
         known,
@@ -125,6 +158,11 @@ pub async fn walk_over(
                         let answer = carrier.ask(ask.server, &message, answers_by).await;
                         Report::Answer(ask.id, answer)
                     });
+                }
+                Action::Connect(connect) if reach == Reach::Here && connect.address != server => {
+                    let detail = "nothing is tried there".to_owned();
+                    let outcome = Err(TlsFailure::NoConnection { detail });
+                    walk.on_tls(now(), UnixTime::now(), connect.attempt, outcome);
                 }
                 Action::Connect(mut connect) => {
                     if discreet {

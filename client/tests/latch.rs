@@ -19,7 +19,7 @@ use zzdot_client::store::Store;
 use zzdot_client::stub::{Answer, StubLimits};
 use zzdot_client::trust::KnownIdentity;
 use zzdot_client::upstream::Upstream;
-use zzdot_client::walker::{Carrier, walk_over};
+use zzdot_client::walker::{Carrier, walk_at, walk_over};
 use zzdot_client::wire::{QuestionFlags, View, question};
 use zzdot_zonegen::clock::UnixTime;
 
@@ -137,6 +137,56 @@ fn a_walk_over_the_connection_finds_the_same_and_nothing_leaves_in_cleartext() {
     );
     assert_eq!(over_tls.tlsa, in_clear.tlsa);
     assert_eq!(over_tls.signatures_expire, in_clear.signatures_expire);
+}
+
+/// What a stranger says in its zones opens no connection with anybody, and its name is told to nobody on the way.
+#[test]
+fn a_walk_at_a_peer_connects_to_nobody_else_and_says_no_name_in_clear() {
+    let resolver = Resolver::start(Manner::Upgraded);
+    let folder = tempfile::tempdir().unwrap();
+    let known = meet(&resolver, folder.path());
+    let endpoint = Endpoint {
+        address: known.endpoint,
+        server_name: None,
+        proof: PeerProof::Dane {
+            tlsa: known.tlsa.clone(),
+            name: known.name.clone(),
+        },
+    };
+    // Nobody listens there, and the zone says where somebody does: on another address, or on another port.
+    let elsewhere = SocketAddr::new("127.0.0.2".parse().unwrap(), resolver.dot.port());
+    let other_port = resolver.address;
+    runtime().block_on(async {
+        let pool = Arc::new(DotPool::new(&endpoint, DotLimits::default()).unwrap());
+        let carrier = Carrier::Encrypted(Arc::clone(&pool));
+        let policy = WalkPolicy::default;
+        pool.connect(Instant::now() + Duration::from_secs(20))
+            .await
+            .unwrap();
+        for peer in [elsewhere, other_port] {
+            let before = resolver.handshakes();
+            let at = walk_at(&carrier, peer, None, policy(), |_| {}).await;
+            assert!(
+                !matches!(at.verdict, Verdict::Upgraded(_)),
+                "{peer}: {:?}",
+                at.verdict
+            );
+            assert_eq!(resolver.handshakes(), before, "{peer}");
+            let over = walk_over(&carrier, peer, None, policy(), |_| {}).await;
+            assert!(
+                matches!(over.verdict, Verdict::Upgraded(_)),
+                "{peer}: {:?}",
+                over.verdict
+            );
+        }
+        let at = walk_at(&carrier, resolver.dot, None, policy(), |_| {}).await;
+        assert!(
+            matches!(at.verdict, Verdict::Upgraded(_)),
+            "{:?}",
+            at.verdict
+        );
+    });
+    assert_eq!(resolver.take_in_clear(), nothing());
 }
 
 #[test]

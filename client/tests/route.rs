@@ -347,6 +347,8 @@ fn where_only_enrolled_resolvers_are_asked_the_end_has_to_be_enrolled_itself() {
     wait_for_end(&daemon, "in-use");
     assert_answered(&daemon);
     assert_eq!(lab.far.take_over_tls(), asked());
+    // Nobody on the way was told its name.
+    assert_eq!(lab.far.take_in_clear(), none());
     // Nobody but those was remembered, and nobody was asked in clear.
     let known = stdout(&daemon.tool(&["resolvers", "list", "--json"]));
     assert!(

@@ -15,7 +15,7 @@ use super::ends::EndPool;
 use crate::config::FirstUse;
 use crate::discover::{Discovered, Verdict, WalkPolicy};
 use crate::trust::{Enrolled, KnownIdentity, TrustState};
-use crate::walker::{Carrier, walk_over};
+use crate::walker::{Carrier, walk_at};
 
 impl Upstream {
     /// Whether nobody has to vouch for the end beside the chain, or somebody did, and it is who it says.
@@ -36,7 +36,8 @@ impl Upstream {
         let carrier = Carrier::Encrypted(Arc::clone(end.pool()));
         let name = &found.name;
         let told = |step: &_| tracing::debug!(%name, "{step}");
-        let walked = walk_over(&carrier, found.address, known.clone(), policy, told).await;
+        // The zones are those of a stranger yet: they choose nobody else for this computer to connect to.
+        let walked = walk_at(&carrier, found.address, known.clone(), policy, told).await;
         let Verdict::Upgraded(met) = walked.verdict else {
             return false;
         };
