@@ -212,7 +212,7 @@ impl Publisher {
             tracing::error!(
                 error = %failure,
                 hint = failure.hint.as_deref().unwrap_or_default(),
-                "zones not signed, or keys not replaced; trying again every minute"
+                "zones not signed, or keys not replaced; trying again soon"
             );
         }
         self.trouble = Some(failure);

@@ -3,11 +3,12 @@
 //! When questions go unanswered, each upstream is asked for a random name of its own below `test.` (RFC 6761
 //! §6.2), which says nothing about anybody; should that very question arrive here, there is a
 //! circle through that upstream, and it is left out for a while. Nothing is probed before that: a
-//! circle makes itself felt.
+//! circle makes itself felt. Each name is good for one look: an upstream may pass it on in cleartext, and whoever heard it
+//! there could otherwise have that upstream left out by asking us.
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -44,10 +45,15 @@ pub(super) struct LoopGuard {
 struct Watched {
     /// Named in the error.
     address: SocketAddr,
-    /// The random name that this upstream alone is asked for.
-    probe: Name,
-    /// The same in wire form.
+    /// What this upstream alone is asked for, while it is.
+    probe: Mutex<Option<Probe>>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    /// A random name in wire form.
     wire: Vec<u8>,
+    until: Instant,
 }
 
 impl LoopGuard {
@@ -100,11 +106,17 @@ impl LoopGuard {
         may
     }
 
-    /// Which upstream was asked for this, and nobody else.
+    /// Which upstream is being asked for this, and nobody else.
     fn probe_of(&self, query: &[u8]) -> Option<usize> {
         let asked = View::parse(query).ok()?.question()?;
+        if asked.qtype != u16::from(RecordType::TXT) {
+            return None;
+        }
+        let now = Instant::now();
+        let is_it =
+            |probe: &Probe| now < probe.until && asked.wire_name.eq_ignore_ascii_case(&probe.wire);
         let mut upstreams = self.upstreams.iter();
-        upstreams.position(|upstream| asked.wire_name.eq_ignore_ascii_case(&upstream.wire))
+        upstreams.position(|upstream| upstream.probe().as_ref().is_some_and(is_it))
     }
 
     /// Asks each upstream for its random name, and waits until `deadline`. The asking goes on after that, for the
@@ -116,11 +128,12 @@ impl LoopGuard {
         };
         let mut asking = Vec::new();
         for (at, upstream) in self.upstreams.iter().enumerate() {
-            let probe = wire::question(0, &upstream.probe, RecordType::TXT, flags, None);
+            let until = Instant::now() + PROBE_WITHIN;
+            let name = upstream.begin_probe(until);
+            let probe = wire::question(0, &name, RecordType::TXT, flags, None);
             let inner = Arc::clone(&self.inner);
             asking.push(tokio::spawn(async move {
                 // What it answers does not matter, only whether it asks here in the meantime.
-                let until = Instant::now() + PROBE_WITHIN;
                 inner.try_one(at, &probe, until).await;
             }));
         }
@@ -131,13 +144,22 @@ impl LoopGuard {
 
 impl Watched {
     fn new(address: SocketAddr) -> Self {
-        let probe = random_name();
-        let wire = probe.to_bytes().expect("a name of two labels has octets");
         Self {
             address,
-            probe,
-            wire,
+            probe: Mutex::default(),
         }
+    }
+
+    /// The name for one look, which ends at `until`.
+    fn begin_probe(&self, until: Instant) -> Name {
+        let name = random_name();
+        let wire = name.to_bytes().expect("a name of two labels has octets");
+        *self.probe() = Some(Probe { wire, until });
+        name
+    }
+
+    fn probe(&self) -> MutexGuard<'_, Option<Probe>> {
+        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -260,7 +282,37 @@ mod tests {
         let before = asked.load(Ordering::SeqCst);
         assert!(before >= 2, "the question, and what only it was asked");
         works.store(true, Ordering::SeqCst);
+        let names: Vec<_> = guard
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.probe().as_ref().unwrap().wire.clone())
+            .collect();
+        assert_ne!(names[0], names[1]);
         assert_eq!(rcode("b.example.").await, ResponseCode::NoError);
         assert_eq!(asked.load(Ordering::SeqCst), before, "it is left out");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_good_for_one_look_and_one_type() {
+        let guard = LoopGuard::new(Arc::new(Forward::plain(&["127.0.0.1:9".parse().unwrap()])));
+        let watched = &guard.upstreams[0];
+        let name = watched.begin_probe(Instant::now() + PROBE_WITHIN);
+        let asked =
+            |name: &Name, rtype| wire::question(7, name, rtype, QuestionFlags::default(), None);
+        assert_eq!(guard.probe_of(&asked(&name, RecordType::TXT)), Some(0));
+        assert_eq!(guard.probe_of(&asked(&name, RecordType::A)), None);
+        let next = watched.begin_probe(Instant::now() + PROBE_WITHIN);
+        assert_eq!(
+            guard.probe_of(&asked(&name, RecordType::TXT)),
+            None,
+            "the last look's"
+        );
+        assert_eq!(guard.probe_of(&asked(&next, RecordType::TXT)), Some(0));
+        tokio::time::advance(PROBE_WITHIN).await;
+        assert_eq!(
+            guard.probe_of(&asked(&next, RecordType::TXT)),
+            None,
+            "that look is over"
+        );
     }
 }

@@ -106,12 +106,15 @@ impl Evidence {
         keys: &TrustedKeys,
         clock: UnixTime,
     ) -> Result<Option<Option<Vec<Vec<u8>>>>, End> {
-        let why = match self.look(ledger, ask, Zone::Name, keys, clock)? {
-            Found::NotYet => return Ok(None),
-            Found::Denied => return Ok(Some(Some(Vec::new()))),
-            Found::Records((data, _)) => return Ok(Some(Some(data))),
-            Found::Silent => "it was not answered".to_owned(),
-            Found::TakenOut(bogus) => bogus.reason.cause().to_owned(),
+        let why = match self.look(ledger, ask, Zone::Name, keys, clock) {
+            Ok(Found::NotYet) => return Ok(None),
+            Ok(Found::Denied) => return Ok(Some(Some(Vec::new()))),
+            Ok(Found::Records((data, _))) => return Ok(Some(Some(data))),
+            Ok(Found::Silent) => "it was not answered".to_owned(),
+            Ok(Found::TakenOut(bogus)) => bogus.reason.cause().to_owned(),
+            // What has to be there decides whether the box has the zone: one answer is no reason to give it all up.
+            Err(End::DeniedOnTheWay) => "a box on the way denies it".to_owned(),
+            Err(end) => return Err(end),
         };
         let (name, rtype) = ledger.asked(ask);
         ledger.tell(Step::DoneWithout { name, rtype, why });

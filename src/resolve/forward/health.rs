@@ -121,6 +121,14 @@ impl Health {
         }
     }
 
+    /// Another one is back: the rest ends with a probe now. False where it does not rest.
+    pub(super) fn hasten(&mut self, now: Instant) -> bool {
+        if let Some(rest) = &mut self.rest {
+            rest.until = rest.until.min(now);
+        }
+        self.rest.is_some()
+    }
+
     /// What it is asked comes back to us, and will until then for all that is known.
     pub(super) fn on_circle(&mut self, until: Instant) {
         self.leads_back_until = Some(until);
@@ -374,6 +382,27 @@ mod tests {
         assert!(!upstream.rests());
         upstream.on_look(due, due, false);
         assert_eq!(upstream.schedule(due), Some(due + FIRST_REST));
+    }
+
+    #[test]
+    fn a_rest_ends_sooner_where_another_one_is_back() {
+        let mut now = Instant::now();
+        let mut upstream = Health::new();
+        assert!(!upstream.hasten(now), "it does not rest");
+        upstream.on_look(now, now, false);
+        for _ in 0..6 {
+            fail_a_probe(&mut upstream, &mut now);
+        }
+        let late = upstream.schedule(now).unwrap();
+        assert_eq!(late, now + LONGEST_REST);
+        assert!(upstream.hasten(now));
+        assert!(upstream.rests(), "it was not heard yet");
+        let soon = upstream.schedule(now).unwrap();
+        assert!(soon <= now + BETWEEN_PROBES);
+        assert!(upstream.begin_probe(soon, soon));
+        upstream.on_probe(soon, Probed::Answered);
+        assert!(!upstream.rests());
+        assert!(!upstream.begin_probe(late, late), "there is no use for it");
     }
 
     #[test]

@@ -334,7 +334,17 @@ impl Shared {
         self.count_packets(attempt.spent);
         let now = Instant::now().into_std();
         match &attempt.outcome {
-            Ok(_) => self.health()[attempt.at].on_answer(now, attempt.took),
+            Ok(_) => {
+                let rested = {
+                    let mut health = self.health();
+                    let rested = health[attempt.at].rests();
+                    health[attempt.at].on_answer(now, attempt.took);
+                    rested
+                };
+                if rested {
+                    self.on_return();
+                }
+            }
             Err(error) => {
                 self.health()[attempt.at].on_failure(attempt.began.into_std());
                 if let ResolveError::InvalidAnswer { upstream, reason } = error {

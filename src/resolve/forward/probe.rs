@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use hickory_proto::rr::{Name, RecordType};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 use zzdot_client::{
@@ -15,11 +16,14 @@ use zzdot_client::{
 use zzdot_zonegen::name::ResolverName;
 
 use super::{
-    PACKETS_AN_ATTEMPT, Reach, ResolveError, Shared, follow::Look, health::Probed, sanitise,
+    PACKETS_AN_ATTEMPT, Reach, ResolveError, Server, Shared, follow::Look, health::Probed, sanitise,
 };
 
 /// How long the answer may take: nothing has to be found out for it.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// How long one form of the question has before the next is asked as well.
+const NEXT_FORM_AFTER: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Sees to it that the upstream is probed when that is due. Where there is no other there is nothing to decide.
@@ -37,6 +41,16 @@ impl Shared {
         }
     }
 
+    /// One is back after a rest, and whatever kept it away may have kept others away, who protect a question better.
+    pub(super) fn on_return(self: &Arc<Self>) {
+        for at in 0..self.servers.len() {
+            let hastened = self.health()[at].hasten(Instant::now().into_std());
+            if hastened {
+                self.look_after(at);
+            }
+        }
+    }
+
     /// Heeds what others find who look at an upstream now and then.
     pub(super) fn heed(self: &Arc<Self>, at: usize, looks: watch::Receiver<Option<Look>>) {
         if self.servers.len() < 2 {
@@ -49,37 +63,58 @@ impl Shared {
 
     async fn probe(&self, at: usize) -> Probed {
         let server = &self.servers[at];
-        let query = server.reach.harmless_question();
+        let queries = server.reach.harmless_questions();
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let asking = server
-            .reach
-            .ask(server.address, &query, PACKETS_AN_ATTEMPT, deadline);
-        let Ok(reached) = tokio::time::timeout_at(deadline, asking).await else {
-            return Probed::Failed;
-        };
-        self.count_packets(reached.spent);
-        let answer = reached.message.and_then(|message| {
-            sanitise::incoming(&query, &message).map_err(|reason| ResolveError::InvalidAnswer {
-                upstream: server.address,
-                reason,
+        let mut asking: FuturesUnordered<_> = queries
+            .iter()
+            .zip(0..)
+            .map(|(query, place)| async move {
+                tokio::time::sleep(NEXT_FORM_AFTER * place).await;
+                self.ask_harmless(server, query, deadline).await
             })
-        });
-        match answer {
-            // Whatever it says, be it that it refuses.
-            Ok(_) => Probed::Answered,
-            Err(ResolveError::Overloaded) => Probed::NotSent,
-            Err(error) => {
-                tracing::debug!(upstream = %server.address, %error, "probe failed");
-                Probed::Failed
+            .collect();
+        let mut outcome = Probed::NotSent;
+        while let Some(answer) = asking.next().await {
+            match answer {
+                // Whatever it says, be it that it refuses.
+                Ok(_) => return Probed::Answered,
+                Err(ResolveError::Overloaded) => {}
+                // It may take the other form.
+                Err(ResolveError::TimedOut) => outcome = Probed::Failed,
+                Err(error) => {
+                    tracing::debug!(upstream = %server.address, %error, "probe failed");
+                    return Probed::Failed;
+                }
             }
         }
+        outcome
+    }
+
+    async fn ask_harmless(
+        &self,
+        server: &Server,
+        query: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ResolveError> {
+        let asking = server
+            .reach
+            .ask(server.address, query, PACKETS_AN_ATTEMPT, deadline);
+        let reached = tokio::time::timeout_at(deadline, asking)
+            .await
+            .map_err(|_| ResolveError::TimedOut)?;
+        self.count_packets(reached.spent);
+        sanitise::incoming(query, &reached.message?).map_err(|reason| ResolveError::InvalidAnswer {
+            upstream: server.address,
+            reason,
+        })
     }
 }
 
 impl Reach {
     /// A question that nobody else can make slow, and that says nothing about anybody: for the zone of an upstream that
-    /// named itself, and for what others have at hand about the root, be it that they refuse to say.
-    fn harmless_question(&self) -> Vec<u8> {
+    /// named itself, and for what others have at hand about the root, be it that they refuse to say. Of several forms any
+    /// may be the one that is answered.
+    fn harmless_questions(&self) -> Vec<Vec<u8>> {
         let identity = match self {
             Self::Discovered(discovered) => match discovered.standing() {
                 Standing::Upgraded { identity, .. } => Some(identity),
@@ -88,13 +123,19 @@ impl Reach {
             _ => None,
         };
         if let Some(identity) = identity {
-            return about_itself(&identity.name);
+            return vec![about_itself(&identity.name)];
         }
         // Without RD nobody has to ask anybody for it: a resolver that cannot reach the root, where only names of its own
-        // network are of use, would leave it unanswered otherwise.
-        let flags = QuestionFlags::default();
+        // network are of use, would leave it unanswered otherwise. There are servers that answer nothing without RD.
         let edns = Edns::plain(false);
-        question(0, &Name::root(), RecordType::NS, flags, Some(&edns))
+        let form = |rd| {
+            let flags = QuestionFlags {
+                rd,
+                ..QuestionFlags::default()
+            };
+            question(0, &Name::root(), RecordType::NS, flags, Some(&edns))
+        };
+        vec![form(false), form(true)]
     }
 }
 
@@ -116,7 +157,11 @@ async fn probe_at(shared: Weak<Shared>, at: usize, mut due: Instant) {
         let begins = shared.health()[at].begin_probe(now(), due.into_std());
         if begins {
             let outcome = shared.probe(at).await;
+            let rested = shared.health()[at].rests();
             shared.health()[at].on_probe(now(), outcome);
+            if rested && outcome == Probed::Answered {
+                shared.on_return();
+            }
         }
         let Some(next) = shared.health()[at].schedule(now()) else {
             return;

@@ -323,7 +323,8 @@ impl Routing {
         }
         self.under_way = None;
         let Ticket { begun, clock, .. } = ticket;
-        self.rests_until = Some(now + now.saturating_duration_since(begun));
+        let took = now.saturating_duration_since(begun);
+        let mut rests_until = now + took;
         match outcome {
             Ok((link, chain)) => {
                 self.failed = None;
@@ -336,6 +337,10 @@ impl Routing {
                     RoutePolicy::EncryptedToEnd => fault.is_none(),
                     RoutePolicy::Nearest | RoutePolicy::End => true,
                 };
+                if self.policy == RoutePolicy::EncryptedToEnd {
+                    // Then questions wait for the next one.
+                    rests_until = rests_until.min(begun + holds);
+                }
                 if good {
                     self.in_vain = 0;
                     self.due = Some(begun + holds / 2);
@@ -358,6 +363,7 @@ impl Routing {
                 self.back_off(now);
             }
         }
+        self.rests_until = Some(rests_until);
         true
     }
 
@@ -376,7 +382,8 @@ impl Routing {
         Failure::Refused(match (&self.failed, fault) {
             (Some(failed), _) => why(format!("nobody could look at it: {failed}")),
             (None, Some(fault)) => fault,
-            (None, None) => why("it is being looked at".to_owned()),
+            (None, None) if self.is_surveying() => why("it is being looked at".to_owned()),
+            (None, None) => why("what was seen of it holds no more".to_owned()),
         })
     }
 }

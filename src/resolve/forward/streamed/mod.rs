@@ -207,6 +207,7 @@ impl Streamed {
         let line = Arc::clone(&self.line).lock_owned().await;
         if let Some(open) = &line.open
             && !open.connection.is_closed()
+            && !open.is_idle()
         {
             return Some(open.clone());
         }
@@ -283,6 +284,10 @@ impl Open {
 
     fn is_silent(&self) -> bool {
         self.vigil(Vigil::is_silent)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.vigil(|vigil, now, _| vigil.is_idle(now))
     }
 
     fn vigil<T>(&self, with: impl FnOnce(&mut Vigil, Moment, u64) -> T) -> T {

@@ -61,6 +61,7 @@ pub(in crate::resolve::forward) async fn until(what: &str, is_so: impl Fn() -> b
 pub(super) struct Played {
     asked: Mutex<Vec<String>>,
     silent: AtomicBool,
+    wants_rd: AtomicBool,
 }
 
 impl Played {
@@ -78,6 +79,11 @@ impl Played {
         self.asked().iter().filter(|name| *name == ".").count()
     }
 
+    /// It answers nothing that is asked without RD.
+    pub(super) fn want_rd(&self) {
+        self.wants_rd.store(true, Ordering::SeqCst);
+    }
+
     /// It takes questions and says nothing, or speaks again.
     pub(super) fn keep_silent(&self, silent: bool) {
         self.silent.store(silent, Ordering::SeqCst);
@@ -88,7 +94,14 @@ impl Played {
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let mut message = Message::from_vec(query).unwrap();
         let name = message.queries[0].name().clone();
-        self.asked.lock().unwrap().push(name.to_ascii());
+        let rd = message.metadata.recursion_desired;
+        // The other form of the same probe.
+        if !(rd && name.is_root()) {
+            self.asked.lock().unwrap().push(name.to_ascii());
+        }
+        if !rd && self.wants_rd.load(Ordering::SeqCst) {
+            return None;
+        }
         if self.silent.load(Ordering::SeqCst) || name.to_ascii().ends_with("slow.") {
             return None;
         }

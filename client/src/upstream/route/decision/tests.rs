@@ -448,6 +448,22 @@ fn who_answers_slowly_and_lets_nothing_be_kept_does_not_have_us_look_all_the_tim
 }
 
 #[test]
+fn where_questions_wait_for_the_next_look_it_follows_when_what_was_seen_is_over() {
+    let mut lab = strict();
+    let mut chain = line_chain();
+    chain.ttl = 0;
+    let ticket = lab.begin();
+    lab.at = SURVEY_TIMEOUT.as_secs();
+    lab.end(ticket, Ok(chain));
+    lab.at = u64::from(MIN_TTL) - 1;
+    assert_eq!(lab.way(), Way::Nearest);
+    assert!(!lab.wants(), "it took long");
+    lab.at = u64::from(MIN_TTL);
+    assert!(lab.refused().contains("holds no more"));
+    assert!(lab.wants());
+}
+
+#[test]
 fn a_survey_is_fresh_when_it_ends_however_long_it_took() {
     let mut lab = Lab::new(RoutePolicy::Nearest);
     let ticket = lab.routing.begin(LINK, lab.now(), lab.clock());
