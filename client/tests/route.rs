@@ -359,6 +359,29 @@ fn where_only_enrolled_resolvers_are_asked_the_end_has_to_be_enrolled_itself() {
     lab.assert_no_question_in_clear();
 }
 
+/// An end that somebody enrolled and that does not answer is silent, and nobody has to enrol it.
+#[test]
+fn an_enrolled_end_that_does_not_answer_is_not_told_to_lack_a_voucher() {
+    let lab = Lab::new();
+    let settings = format!("{}\nfirst-use = \"enrolled-only\"", lab.settings("end"));
+    let daemon = Daemon::start(lab.folder.path(), &settings);
+    let enrol = |resolver: &Resolver| {
+        let uri = Summary::new(&resolver.identity, None).uri;
+        let output = daemon.tool(&["verify", &uri]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+    };
+    enrol(&lab.near);
+    wait_until(|| is_answered(&www(&daemon)), || daemon.log());
+    // The survey met it; then it fell silent, and then somebody enrolled it.
+    wait_for_end(&daemon, "not-vouched-for");
+    lab.far.break_tls();
+    enrol(&lab.far);
+    wait_for_end(&daemon, "silent");
+    let told = stdout(&daemon.tool(&["trace"]));
+    assert!(!told.contains("nobody vouched for it"), "{told}");
+    assert_answered(&daemon);
+}
+
 /// Who says that the end is somebody whom a person enrolled, and gives it other keys.
 #[test]
 fn an_enrolled_name_with_the_keys_of_somebody_else_is_not_the_end_that_was_enrolled() {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::super::{Kind, Upstream, now};
 use super::decision::End;
 use super::service::{Comparison, Judgement, Service, Standing};
+use super::voucher::Voucher;
 use super::{Begun, Chains};
 use crate::chain::NodeId;
 use crate::dot::{
@@ -106,7 +107,7 @@ impl EndPool {
         answer.ok().as_deref().map(code)
     }
 
-    fn service(&self) -> MutexGuard<'_, Service> {
+    pub(super) fn service(&self) -> MutexGuard<'_, Service> {
         // Nothing in there panics half-way through a change.
         let service = self.0.service.lock();
         service.unwrap_or_else(PoisonError::into_inner)
@@ -114,9 +115,15 @@ impl EndPool {
 
     /// A person decided about somebody: who was not vouched for may be now.
     pub(super) fn on_decision(&self) {
-        if self.standing() == Standing::NotVouched {
+        if self.service().on_decision() {
             self.0.again.notify_one();
         }
+    }
+
+    /// Within the service's lock: whoever changes the standing and then begins a trial finds the last one ended, or has
+    /// it go on.
+    fn end_trial(&self, _within: &Service) {
+        self.0.on_trial.store(false, Ordering::Relaxed);
     }
 
     /// Whether questions that go to `found` go here.
@@ -133,6 +140,13 @@ impl EndPool {
 impl Chains {
     pub(super) fn current_end(&self) -> Option<EndPool> {
         self.end_pool().clone()
+    }
+
+    /// A survey failed: the end stays as it stands while what an earlier one found holds, and goes with it.
+    pub(super) fn keep_end(&self, holding: Option<&End>) {
+        let mut current = self.end_pool();
+        let stays = |current: &EndPool| holding.is_some_and(|found| current.is_for(found));
+        *current = current.take().filter(stays);
     }
 
     /// A survey found this end, and connections with those that it met. The one to be tried.
@@ -178,11 +192,28 @@ impl Chains {
 }
 
 impl Upstream {
+    /// Looks whether the end still serves us, to which a question was lost.
+    fn try_end_again(self: &Arc<Self>, end: EndPool) {
+        let pause = {
+            let mut service = end.service();
+            if end.0.on_trial.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            let pause = service.until_prompted(now());
+            service.on_prompted(now() + pause);
+            pause
+        };
+        self.go_on_trying(end, pause);
+    }
+
     /// Looks, after a pause, whether the end serves us, and again until it does or is the end no more.
-    pub(super) fn try_end(self: &Arc<Self>, end: EndPool, mut pause: Duration) {
-        if end.0.on_trial.swap(true, Ordering::Relaxed) {
-            return;
+    pub(super) fn try_end(self: &Arc<Self>, end: EndPool, pause: Duration) {
+        if !end.0.on_trial.swap(true, Ordering::Relaxed) {
+            self.go_on_trying(end, pause);
         }
+    }
+
+    fn go_on_trying(self: &Arc<Self>, end: EndPool, mut pause: Duration) {
         let upstream = Arc::clone(self);
         self.spawn(async move {
             let Kind::Discovered(discovery) = &upstream.kind else {
@@ -195,24 +226,27 @@ impl Upstream {
                 if !current() {
                     return;
                 }
-                let vouched = upstream.is_vouched_for(discovery, &end).await;
-                let code = match vouched {
-                    true => Some(end.try_out().await),
-                    false => None,
+                let voucher = upstream.voucher(discovery, &end).await;
+                let code = match voucher {
+                    Voucher::Given => end.try_out().await,
+                    Voucher::Missing | Voucher::Unknown => None,
                 };
                 let (standing, news) = {
                     let mut service = end.service();
-                    let news = match code {
-                        Some(code) => service.on_trial(code),
-                        None => service.on_no_voucher(),
+                    let news = match voucher {
+                        Voucher::Given | Voucher::Unknown => service.on_trial(code),
+                        Voucher::Missing => service.on_no_voucher(),
                     };
-                    (service.standing(), news)
+                    let standing = service.standing();
+                    if matches!(standing, Standing::InUse | Standing::SetAside(_)) {
+                        end.end_trial(&service);
+                    }
+                    (standing, news)
                 };
                 if news {
                     tell(end.end(), standing);
                 }
                 if matches!(standing, Standing::InUse | Standing::SetAside(_)) {
-                    end.0.on_trial.store(false, Ordering::Relaxed);
                     return;
                 }
                 pause = (pause * 2).clamp(RETRY, RETRY_MAX);
@@ -278,7 +312,7 @@ impl Upstream {
             // not silent. It stays in use until a trial shows that it is.
             DotError::NoConnection(_) | DotError::Lost { .. } | DotError::Deadline { .. } => {
                 if end.works() && end.pool().status().received == received {
-                    self.try_end(end.clone(), Duration::ZERO);
+                    self.try_end_again(end.clone());
                 }
             }
         }
@@ -315,17 +349,33 @@ impl Upstream {
         }
     }
 
+    /// Looks whether an end that refused a question refuses everything, unless somebody looks at it, or just did: the
+    /// third in a row counts as well.
     fn try_in_doubt(self: &Arc<Self>, end: EndPool) {
+        {
+            let mut service = end.service();
+            let rests = !service.until_prompted(now()).is_zero();
+            if rests || end.0.on_trial.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            service.on_prompted(now());
+        }
+        let upstream = Arc::clone(self);
         self.spawn(async move {
             let code = end.try_out().await;
             let (before, after) = {
                 let mut service = end.service();
                 let before = service.standing();
                 service.on_trial_in_doubt(code);
+                end.end_trial(&service);
                 (before, service.standing())
             };
             if before != after {
                 tell(end.end(), after);
+            }
+            if let Standing::OnTrial(_) = after {
+                // Who lost it meanwhile found it on trial, and left the next one to this.
+                upstream.try_end(end, RETRY);
             }
         });
     }

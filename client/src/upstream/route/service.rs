@@ -5,7 +5,7 @@
 //! | *on trial* | the nearest | *in use* when it answers a question that says nothing about anybody. Where it does not, the next trial follows after 5, 10, 20… 60 seconds |
 //! | *in use* | the end; what it does not answer in time, or refuses, of the nearest as well | *on trial* when it cannot be reached, or a trial after a question without an answer has none either; *set aside* when it does not serve us |
 //! | *set aside* | the nearest | *on trial* with the next survey that finds it |
-//! | *not vouched for*, where `first-use` wants somebody to | the nearest | *on trial* when somebody did |
+//! | *not vouched for*, where `first-use` wants somebody to: it shows that it is not who was enrolled, or nobody was | the nearest | *on trial* when somebody did |
 //! | gone: a survey names another, or its keys are others; nobody may ask it any more; what was found holds no more; `route` is another | the nearest, or as `decision.rs` says | |
 //!
 //! Names that nobody answers say nothing about the end. That it does not serve us is not told by one answer. A name may be refused to everybody, and one that cannot be
@@ -14,15 +14,20 @@
 //! | answer of the end | goes to whoever asked | set aside |
 //! |---|---|---|
 //! | anything but REFUSED and SERVFAIL | yes | no; what was counted is forgotten |
-//! | REFUSED | the nearest is asked, too. Its answer, if it has one; else this | where the nearest has one, and the end refuses its trial, too, or this is the third in a row |
+//! | REFUSED | the nearest is asked, too. Its answer, if it has one; else this | where the nearest has one, and the end refuses its trial, too, which is made unless one was within two seconds, or this is the third in a row |
 //! | SERVFAIL, the first and the second in a row | yes: the nearest may not look at signatures | no |
 //! | SERVFAIL, the third in a row | as REFUSED | where the nearest has an answer |
 //!
 //! An end that was set aside has to give one good answer before it is forgiven: until then the next REFUSED or SERVFAIL
 //! is the third.
 
+use std::time::{Duration, Instant};
+
 /// So many answers in a row that are none, where the nearest has some, and it does not serve us.
 const FRUITLESS_MAX: u8 = 3;
+
+/// How soon a trial that a question gave reason for follows another: whoever has us ask is not to choose how often.
+const APART: Duration = Duration::from_secs(2);
 
 const NOERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
@@ -68,6 +73,12 @@ pub(super) struct Service {
     standing: Standing,
     /// Answers in a row that are none.
     fruitless: u8,
+    /// Somebody vouched for it.
+    vouched: bool,
+    /// How often a person decided about somebody.
+    decisions: u32,
+    /// When the last trial was to begin that a question gave reason for.
+    prompted: Option<Instant>,
 }
 
 impl Standing {
@@ -106,6 +117,9 @@ impl Default for Service {
         Self {
             standing: Standing::OnTrial(None),
             fruitless: 0,
+            vouched: false,
+            decisions: 0,
+            prompted: None,
         }
     }
 }
@@ -136,6 +150,39 @@ impl Service {
     /// Nobody vouches for it, and somebody has to.
     pub(super) fn on_no_voucher(&mut self) -> bool {
         self.become_(Standing::NotVouched)
+    }
+
+    /// Whether somebody vouched for it, and nobody decided about anybody since.
+    pub(super) fn is_vouched_for(&self) -> bool {
+        self.vouched
+    }
+
+    /// How often a person decided: what was read before another decision is no voucher.
+    pub(super) fn decisions(&self) -> u32 {
+        self.decisions
+    }
+
+    /// Somebody vouches for it, when a person had decided so often.
+    pub(super) fn on_voucher(&mut self, decisions: u32) {
+        self.vouched = self.decisions == decisions;
+    }
+
+    /// A person decided about somebody. Whether a trial may come out otherwise than the last one.
+    pub(super) fn on_decision(&mut self) -> bool {
+        self.vouched = false;
+        self.decisions = self.decisions.wrapping_add(1);
+        matches!(self.standing, Standing::OnTrial(_) | Standing::NotVouched)
+    }
+
+    /// After which pause a trial may begin that a question gives reason for.
+    pub(super) fn until_prompted(&self, now: Instant) -> Duration {
+        let due = self.prompted.map_or(now, |prompted| prompted + APART);
+        due.saturating_duration_since(now)
+    }
+
+    /// Such a trial begins then.
+    pub(super) fn on_prompted(&mut self, at: Instant) {
+        self.prompted = Some(at);
     }
 
     /// A question was lost. Whether it was in use.
@@ -207,7 +254,7 @@ pub(super) enum Comparison {
     AsGood,
     /// The nearest has one.
     Better {
-        /// The end is to be tried at once ([`Service::on_trial_in_doubt`]): it may refuse everything.
+        /// The end is to be tried ([`Service::on_trial_in_doubt`]), unless it just was: it may refuse everything.
         doubt: bool,
     },
 }
@@ -321,6 +368,36 @@ mod tests {
             "end",
             "it is forgiven"
         );
+    }
+
+    #[test]
+    fn what_vouches_for_it_counts_until_a_person_decides() {
+        let mut service = in_use();
+        let before = service.decisions();
+        service.on_voucher(before);
+        assert!(service.is_vouched_for());
+        assert!(!service.on_decision(), "it is asked anyway");
+        assert!(!service.is_vouched_for());
+        // It was read before.
+        service.on_voucher(before);
+        assert!(!service.is_vouched_for());
+        service.on_voucher(service.decisions());
+        assert!(service.is_vouched_for());
+        service.on_lost();
+        assert!(service.on_decision());
+        service.on_no_voucher();
+        assert!(service.on_decision());
+    }
+
+    #[test]
+    fn trials_that_questions_give_reason_for_are_apart() {
+        let mut service = in_use();
+        let now = Instant::now();
+        assert_eq!(service.until_prompted(now), Duration::ZERO);
+        service.on_prompted(now);
+        assert_eq!(service.until_prompted(now), APART);
+        assert_eq!(service.until_prompted(now + APART / 2), APART / 2);
+        assert_eq!(service.until_prompted(now + APART), Duration::ZERO);
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Upstream {
                 (Err(error), Vec::new())
             }
         };
+        let failed = outcome.is_err();
         let adopted = {
             let mut routing = chains.routing();
             let before = routing.fault().cloned();
@@ -156,7 +157,14 @@ impl Upstream {
                 }
                 let wanted = routing.policy() == RoutePolicy::End;
                 let end = routing.end(link(pool), now(), UnixTime::now());
-                chains.adopt(end.filter(|_| wanted).cloned(), met)
+                let end = end.filter(|_| wanted);
+                if failed {
+                    // Nobody looked: what was set aside is not looked at anew.
+                    chains.keep_end(end);
+                    None
+                } else {
+                    chains.adopt(end.cloned(), met)
+                }
             } else {
                 None
             }
@@ -365,5 +373,45 @@ impl Discovery {
             }),
         };
         Ok(Trace::of(&chain, &circumstances))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Chains;
+    use super::super::decision::End;
+    use super::super::service::{Fault, Standing};
+    use crate::config::RoutePolicy;
+
+    const REFUSED: u8 = 5;
+
+    fn found() -> End {
+        End {
+            name: "8g2l0qv7c4m1t5b9r3se.zz".parse().unwrap(),
+            address: "192.0.2.1:853".parse().unwrap(),
+            tlsa: vec![format!("3 1 1 {}", "00".repeat(32)).parse().unwrap()],
+            node: 2,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_survey_that_failed_forgives_an_end_nothing() {
+        let chains = Chains::new(RoutePolicy::End);
+        let end = chains.adopt(Some(found()), Vec::new()).unwrap();
+        {
+            let mut service = end.service();
+            service.on_trial(Some(0));
+            service.on_trial_in_doubt(Some(REFUSED));
+        }
+        chains.keep_end(Some(&found()));
+        let kept = chains.current_end().unwrap();
+        assert_eq!(kept.standing(), Standing::SetAside(Fault::Refuses));
+        chains.adopt(Some(found()), Vec::new()).unwrap();
+        let again = chains.current_end().unwrap();
+        assert_eq!(again.standing(), Standing::OnTrial(Some(Fault::Refuses)));
+        // Nothing holds any more.
+        chains.keep_end(None);
+        assert!(chains.current_end().is_none());
     }
 }

@@ -13,21 +13,40 @@ use super::super::Upstream;
 use super::super::discovery::Discovery;
 use super::ends::EndPool;
 use crate::config::FirstUse;
-use crate::discover::{Discovered, Verdict, WalkPolicy};
+use crate::discover::{Discovered, Refusal, Verdict, WalkPolicy};
 use crate::trust::{Enrolled, KnownIdentity, TrustState};
 use crate::walker::{Carrier, walk_at};
 
+/// What is known of who vouches for an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voucher {
+    /// Nobody has to beside the chain, or somebody did, and it is who it says.
+    Given,
+    /// Nobody does, or it is another.
+    Missing,
+    /// It did not show who it is.
+    Unknown,
+}
+
 impl Upstream {
-    /// Whether nobody has to vouch for the end beside the chain, or somebody did, and it is who it says.
-    pub(super) async fn is_vouched_for(&self, discovery: &Discovery, end: &EndPool) -> bool {
+    /// Who vouches for the end. What somebody vouched for is not looked at again before a person decides about anybody.
+    pub(super) async fn voucher(&self, discovery: &Discovery, end: &EndPool) -> Voucher {
         if discovery.lock().session.policy().first_use != FirstUse::EnrolledOnly {
-            return true;
+            return Voucher::Given;
         }
+        let decisions = {
+            let service = end.service();
+            if service.is_vouched_for() {
+                return Voucher::Given;
+            }
+            // Before the look at who is enrolled.
+            service.decisions()
+        };
         let found = end.end();
         let known = discovery.store.identity(&found.name);
         let enrolled = discovery.store.enrolled(&found.name);
         if enrolled.is_none() && !known.as_ref().is_some_and(is_verified) {
-            return false;
+            return Voucher::Missing;
         }
         let policy = WalkPolicy {
             clock_floor: build_date().max(discovery.store.clock_floor()),
@@ -38,13 +57,33 @@ impl Upstream {
         let told = |step: &_| tracing::debug!(%name, "{step}");
         // The zones are those of a stranger yet: they choose nobody else for this computer to connect to.
         let walked = walk_at(&carrier, found.address, known.clone(), policy, told).await;
-        let Verdict::Upgraded(met) = walked.verdict else {
-            return false;
+        let met = match walked.verdict {
+            Verdict::Upgraded(met) => met,
+            Verdict::Refused { refusal } if is_another(&refusal) => return Voucher::Missing,
+            Verdict::Refused { .. } | Verdict::Legacy { .. } | Verdict::NoAnswer => {
+                return Voucher::Unknown;
+            }
         };
         // The zones may have been passed on by somebody else: all keys that the connection was made with are to be its own.
         let is_it = found.tlsa.iter().all(|tlsa| met.tlsa.contains(tlsa));
-        is_it && vouches(known, enrolled.as_ref(), &met)
+        if is_it && vouches(known, enrolled.as_ref(), &met) {
+            end.service().on_voucher(decisions);
+            Voucher::Given
+        } else {
+            Voucher::Missing
+        }
     }
+}
+
+/// Whether it answered, and is not who was known by its name.
+fn is_another(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::AnchorChanged { .. }
+            | Refusal::NameChanged { .. }
+            | Refusal::IdentityRevoked { .. }
+            | Refusal::RevokedKeyReturned { .. }
+    )
 }
 
 /// Whether what a person said about a resolver is about the one that was met.
