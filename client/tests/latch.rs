@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Manner, Resolver, client, code, stderr, stdout};
+use common::{Daemon, Manner, Resolver, client, code, stderr, stdout, wait_until};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
 use zzdot_client::discover::{Verdict, WalkPolicy};
@@ -163,15 +163,21 @@ fn a_walk_at_a_peer_connects_to_nobody_else_and_says_no_name_in_clear() {
         pool.connect(Instant::now() + Duration::from_secs(20))
             .await
             .unwrap();
+        // One when it was met, and this one; the resolver may count them later than the client.
+        wait_until(
+            || resolver.handshakes() == 2,
+            || format!("two handshakes: {}", resolver.handshakes()),
+        );
         for peer in [elsewhere, other_port] {
-            let before = resolver.handshakes();
             let at = walk_at(&carrier, peer, None, policy(), |_| {}).await;
             assert!(
                 !matches!(at.verdict, Verdict::Upgraded(_)),
                 "{peer}: {:?}",
                 at.verdict
             );
-            assert_eq!(resolver.handshakes(), before, "{peer}");
+        }
+        assert_eq!(resolver.handshakes(), 2);
+        for peer in [elsewhere, other_port] {
             let over = walk_over(&carrier, peer, None, policy(), |_| {}).await;
             assert!(
                 matches!(over.verdict, Verdict::Upgraded(_)),
