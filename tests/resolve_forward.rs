@@ -534,7 +534,7 @@ async fn a_resolver_that_leads_back_here_is_noticed() {
     }
     assert_eq!(outcome, Err(ResolveError::Loop { upstream }));
     // Who asked before that shares the end of what was under way.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while local.describe()["in-flight"] != 0 {
         assert!(begun.elapsed() < WITHIN, "something is under way for ever");
         tokio::time::sleep(Duration::from_millis(5)).await;
