@@ -88,6 +88,17 @@ fn remember(store: &Store, server: SocketAddr, identity: KnownIdentity) {
     store.remember(&surroundings, server, identity).unwrap();
 }
 
+fn endpoint_of(known: &KnownIdentity) -> Endpoint {
+    Endpoint {
+        address: known.endpoint,
+        server_name: None,
+        proof: PeerProof::Dane {
+            tlsa: known.tlsa.clone(),
+            name: known.name.clone(),
+        },
+    }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -101,14 +112,7 @@ fn a_walk_over_the_connection_finds_the_same_and_nothing_leaves_in_cleartext() {
     let resolver = Resolver::start(Manner::Upgraded);
     let folder = tempfile::tempdir().unwrap();
     let known = meet(&resolver, folder.path());
-    let endpoint = Endpoint {
-        address: known.endpoint,
-        server_name: None,
-        proof: PeerProof::Dane {
-            tlsa: known.tlsa.clone(),
-            name: known.name.clone(),
-        },
-    };
+    let endpoint = endpoint_of(&known);
     let walk_by = |encrypted: bool| {
         runtime().block_on(async {
             let pool = DotPool::new(&endpoint, DotLimits::default()).unwrap();
@@ -145,14 +149,7 @@ fn a_walk_at_a_peer_connects_to_nobody_else_and_says_no_name_in_clear() {
     let resolver = Resolver::start(Manner::Upgraded);
     let folder = tempfile::tempdir().unwrap();
     let known = meet(&resolver, folder.path());
-    let endpoint = Endpoint {
-        address: known.endpoint,
-        server_name: None,
-        proof: PeerProof::Dane {
-            tlsa: known.tlsa.clone(),
-            name: known.name.clone(),
-        },
-    };
+    let endpoint = endpoint_of(&known);
     // Nobody listens there, and the zone says where somebody does: on another address, or on another port.
     let elsewhere = SocketAddr::new("127.0.0.2".parse().unwrap(), resolver.dot.port());
     let other_port = resolver.address;

@@ -322,6 +322,13 @@ fn a_change_of_the_route_takes_effect_without_waiting_for_the_next_survey() {
     lab.assert_no_question_in_clear();
 }
 
+/// A person vouches for `resolver` by its code.
+fn enrol(daemon: &Daemon, resolver: &Resolver) {
+    let uri = Summary::new(&resolver.identity, None).uri;
+    let output = daemon.tool(&["verify", &uri]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
 /// The word of the nearest, which somebody enrolled, is not enough for a resolver that is asked itself.
 #[test]
 fn where_only_enrolled_resolvers_are_asked_the_end_has_to_be_enrolled_itself() {
@@ -329,11 +336,7 @@ fn where_only_enrolled_resolvers_are_asked_the_end_has_to_be_enrolled_itself() {
     let settings = format!("{}\nfirst-use = \"enrolled-only\"", lab.settings("end"));
     let daemon = Daemon::start(lab.folder.path(), &settings);
     assert_eq!(www(&daemon)["rcode"], "SERVFAIL");
-    let enrol = |identity: &zzdot_zonegen::identity::Identity| {
-        let output = daemon.tool(&["verify", &Summary::new(identity, None).uri]);
-        assert_eq!(code(&output), 0, "{}", stderr(&output));
-    };
-    enrol(&lab.near.identity);
+    enrol(&daemon, &lab.near);
     wait_until(|| is_answered(&www(&daemon)), || daemon.log());
     wait_for_end(&daemon, "not-vouched-for");
     assert_answered(&daemon);
@@ -343,7 +346,7 @@ fn where_only_enrolled_resolvers_are_asked_the_end_has_to_be_enrolled_itself() {
     let told = stdout(&daemon.tool(&["trace"]));
     assert!(told.contains("nobody vouched for it"), "{told}");
 
-    enrol(&lab.far.identity);
+    enrol(&daemon, &lab.far);
     wait_for_end(&daemon, "in-use");
     assert_answered(&daemon);
     assert_eq!(lab.far.take_over_tls(), asked());
@@ -365,17 +368,12 @@ fn an_enrolled_end_that_does_not_answer_is_not_told_to_lack_a_voucher() {
     let lab = Lab::new();
     let settings = format!("{}\nfirst-use = \"enrolled-only\"", lab.settings("end"));
     let daemon = Daemon::start(lab.folder.path(), &settings);
-    let enrol = |resolver: &Resolver| {
-        let uri = Summary::new(&resolver.identity, None).uri;
-        let output = daemon.tool(&["verify", &uri]);
-        assert_eq!(code(&output), 0, "{}", stderr(&output));
-    };
-    enrol(&lab.near);
+    enrol(&daemon, &lab.near);
     wait_until(|| is_answered(&www(&daemon)), || daemon.log());
     // The survey met it; then it fell silent, and then somebody enrolled it.
     wait_for_end(&daemon, "not-vouched-for");
     lab.far.break_tls();
-    enrol(&lab.far);
+    enrol(&daemon, &lab.far);
     wait_for_end(&daemon, "silent");
     let told = stdout(&daemon.tool(&["trace"]));
     assert!(!told.contains("nobody vouched for it"), "{told}");

@@ -14,15 +14,15 @@ use crate::wire;
 const BETWEEN_PROBES: Duration = Duration::from_secs(2);
 
 /// The question of a probe: who serves the root. Every resolver has the answer at hand, no stranger's servers take part in
-/// it, and it says nothing about anybody.
+/// it, and it says nothing about anybody. Under the id 0, with the flag RD or without it.
 #[must_use]
-pub fn harmless_question(id: u16) -> Vec<u8> {
+pub fn harmless_question(rd: bool) -> Vec<u8> {
     let flags = wire::QuestionFlags {
-        rd: true,
+        rd,
         ..Default::default()
     };
     let edns = wire::Edns::plain(false);
-    wire::question(id, &Name::root(), RecordType::NS, flags, Some(&edns))
+    wire::question(0, &Name::root(), RecordType::NS, flags, Some(&edns))
 }
 
 /// A probe that was begun.

@@ -260,13 +260,8 @@ impl Upstream {
         let legacy = &discovery.legacy;
         // Taken before the look at the ladder, so that no climb's end is missed.
         let mut ended = legacy.ended.subscribe();
-        let (step, climb) = {
-            let ladder = &legacy.lock().ladder;
-            (ladder.step(), ladder.wants_climb(now()))
-        };
-        if climb {
-            self.begin_climb(discovery);
-        }
+        let step = legacy.lock().ladder.step();
+        self.climb_if_due(discovery);
         let until = match step {
             Step::AfterClimb => deadline,
             // It changes this very moment.
@@ -276,6 +271,7 @@ impl Upstream {
         let _ = timeout_at(until.into(), ended.changed()).await;
     }
 
+    /// Begins to look for a better rung, or for any, where that is due.
     pub(super) fn climb_if_due(self: &Arc<Self>, discovery: &Discovery) {
         let due = discovery.legacy.lock().ladder.wants_climb(now());
         if due {

@@ -87,8 +87,8 @@ impl Health {
         }
     }
 
-    /// It answered a question.
-    pub(super) fn on_answer(&mut self, now: Instant, took: Duration) {
+    /// It answered a question. True where it rested until now.
+    pub(super) fn on_answer(&mut self, now: Instant, took: Duration) -> bool {
         self.latency = match self.answered {
             0 => took,
             // RFC 6298 §2.3 has 1/8; a quarter follows a changed network sooner.
@@ -96,7 +96,7 @@ impl Health {
         };
         self.rests = 0;
         self.answered += 1;
-        self.on_heard(now);
+        self.on_heard(now)
     }
 
     /// Nobody waits any more for the answer to a question of `began`: another upstream answered it, or the asker gave up.
@@ -116,7 +116,9 @@ impl Health {
     /// Somebody who asks now and then what nobody can make slow had no answer to a question of `began`, or had one.
     pub(super) fn on_look(&mut self, now: Instant, began: Instant, answered: bool) {
         match answered {
-            true => self.on_heard(now),
+            true => {
+                self.on_heard(now);
+            }
             false => self.on_probe_failed(now, began),
         }
     }
@@ -162,17 +164,18 @@ impl Health {
         true
     }
 
-    /// The probe under way ended.
-    pub(super) fn on_probe(&mut self, now: Instant, outcome: Probed) {
+    /// The probe under way ended. True where the upstream rested until now.
+    pub(super) fn on_probe(&mut self, now: Instant, outcome: Probed) -> bool {
         let began = self.probing.take().unwrap_or(now);
         match outcome {
-            Probed::Answered => self.on_heard(now),
+            Probed::Answered => return self.on_heard(now),
             Probed::Failed => {
                 self.probes_failed += 1;
                 self.on_probe_failed(now, began);
             }
             Probed::NotSent => {}
         }
+        false
     }
 
     /// Whether it is asked only when the others fail.
@@ -230,10 +233,11 @@ impl Health {
         self.heard.is_some_and(|heard| heard > then)
     }
 
-    fn on_heard(&mut self, now: Instant) {
+    /// True where it rested until now.
+    fn on_heard(&mut self, now: Instant) -> bool {
         self.heard = Some(now);
         self.suspect = false;
-        self.rest = None;
+        self.rest.take().is_some()
     }
 
     fn on_probe_failed(&mut self, now: Instant, began: Instant) {

@@ -335,13 +335,8 @@ impl Shared {
         let now = Instant::now().into_std();
         match &attempt.outcome {
             Ok(_) => {
-                let rested = {
-                    let mut health = self.health();
-                    let rested = health[attempt.at].rests();
-                    health[attempt.at].on_answer(now, attempt.took);
-                    rested
-                };
-                if rested {
+                let is_back = self.health()[attempt.at].on_answer(now, attempt.took);
+                if is_back {
                     self.on_return();
                 }
             }

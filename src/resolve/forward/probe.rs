@@ -7,11 +7,12 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 use zzdot_client::{
+    ladder::harmless_question,
     upstream::Standing,
-    wire::{Edns, QuestionFlags, question},
+    wire::{QuestionFlags, question},
 };
 use zzdot_zonegen::name::ResolverName;
 
@@ -127,15 +128,7 @@ impl Reach {
         }
         // Without RD nobody has to ask anybody for it: a resolver that cannot reach the root, where only names of its own
         // network are of use, would leave it unanswered otherwise. There are servers that answer nothing without RD.
-        let edns = Edns::plain(false);
-        let form = |rd| {
-            let flags = QuestionFlags {
-                rd,
-                ..QuestionFlags::default()
-            };
-            question(0, &Name::root(), RecordType::NS, flags, Some(&edns))
-        };
-        vec![form(false), form(true)]
+        [false, true].map(harmless_question).to_vec()
     }
 }
 
@@ -157,9 +150,8 @@ async fn probe_at(shared: Weak<Shared>, at: usize, mut due: Instant) {
         let begins = shared.health()[at].begin_probe(now(), due.into_std());
         if begins {
             let outcome = shared.probe(at).await;
-            let rested = shared.health()[at].rests();
-            shared.health()[at].on_probe(now(), outcome);
-            if rested && outcome == Probed::Answered {
+            let is_back = shared.health()[at].on_probe(now(), outcome);
+            if is_back {
                 shared.on_return();
             }
         }

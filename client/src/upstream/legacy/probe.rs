@@ -132,7 +132,7 @@ impl super::Inner {
 /// Asks on the rung; where that brings no answer and cleartext is allowed, in cleartext as well: what is not answered
 /// there either is nothing that leaving the rung would mend.
 async fn look(pool: &DotPool, server: SocketAddr, in_clear: bool) -> Probed {
-    let query = harmless_question(0);
+    let query = harmless_question(true);
     match pool.ask(&query, now() + PROBE).await {
         // Whatever it says: it is not silent.
         Ok(_) | Err(DotError::Broken { .. }) => return Probed::Answered,

@@ -102,7 +102,7 @@ impl EndPool {
     /// Asks something that says nothing about anybody: it may be one that does not want to answer us. The code of what
     /// came.
     async fn try_out(&self) -> Option<u8> {
-        let question = ladder::harmless_question(0);
+        let question = ladder::harmless_question(true);
         let answer = self.0.pool.ask(&question, now() + TRIAL).await;
         answer.ok().as_deref().map(code)
     }

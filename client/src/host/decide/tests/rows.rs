@@ -11,6 +11,23 @@ pub(super) struct Row {
     pub(super) left_out: &'static [Reason],
 }
 
+/// What a laptop learns where `change` is so.
+fn row(
+    case: &'static str,
+    change: &dyn Fn(&mut Inputs),
+    links: &'static [&'static str],
+    left_out: &'static [Reason],
+) -> Row {
+    let mut inputs = laptop();
+    change(&mut inputs);
+    Row {
+        case,
+        inputs,
+        links,
+        left_out,
+    }
+}
+
 /// All of them.
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = sources();
@@ -23,16 +40,6 @@ pub(super) fn rows() -> Vec<Row> {
 /// Who is believed about a link.
 fn sources() -> Vec<Row> {
     use Source::{Dhclient, NetworkManager, Networkd};
-    let row = |case, change: &dyn Fn(&mut Inputs), links, left_out| {
-        let mut inputs = laptop();
-        change(&mut inputs);
-        Row {
-            case,
-            inputs,
-            links,
-            left_out,
-        }
-    };
     vec![
         row("a machine without any network", &|_| {}, &[], &[]),
         row(
@@ -176,16 +183,6 @@ fn sources() -> Vec<Row> {
 /// Nothing goes in a circle.
 fn circles() -> Vec<Row> {
     use FileKind::{Aside, InUse, ResolvedUplinks};
-    let row = |case, change: &dyn Fn(&mut Inputs), links, left_out| {
-        let mut inputs = laptop();
-        change(&mut inputs);
-        Row {
-            case,
-            inputs,
-            links,
-            left_out,
-        }
-    };
     vec![
         row(
             "resolv.conf names us, and nobody else says anything",
@@ -261,16 +258,6 @@ fn circles() -> Vec<Row> {
 /// Which names a link gets.
 fn ways() -> Vec<Row> {
     use Source::{NetworkManager, Networkd};
-    let row = |case, change: &dyn Fn(&mut Inputs), links, left_out| {
-        let mut inputs = laptop();
-        change(&mut inputs);
-        Row {
-            case,
-            inputs,
-            links,
-            left_out,
-        }
-    };
     vec![
         row(
             "cable and Wi-Fi at once: both may be asked",
